@@ -1,0 +1,1 @@
+"""Kafka behind one door: what a service hears, what follows, and how neither is lost nor counted twice."""
