@@ -1,4 +1,4 @@
-"""One tree of errors, sorted by what the runner does with them. Anything else is a bug: narrowed, tried again, parked."""
+"""One tree of errors, sorted by what the runner does with them. Anything else is a bug: narrowed to its record, parked."""
 
 from __future__ import annotations
 

@@ -73,8 +73,8 @@ class Producer(Protocol):
     async def send(self, records: Sequence[Outgoing]) -> list[Ack]:
         """Every record is acked by all in-sync replicas, in this order within a partition.
 
-        Returns partition and offset of each. Raises TryAgain when any may not have been written: send all of them again,
-        readers drop what they saw before by its id.
+        Returns partition and offset of each. Raises TryAgain when any may not have been written: send all of them
+        again, readers drop what they saw before by its id.
         """
 
     async def close(self) -> None:
@@ -82,7 +82,7 @@ class Producer(Protocol):
 
 
 class Consumer(Protocol):
-    """Reads. With a group it is one member of it; without, it reads every partition of its topics from the beginning."""
+    """Reads. With a group it is a member; without, it reads every partition of its topics from the beginning."""
 
     async def poll(self, max_records: int, wait_ms: int) -> list[Slice]:
         """What is there, at once; else what comes first within `wait_ms`; else nothing. One slice a partition.
@@ -132,7 +132,7 @@ class Log(Protocol):
         """A consumer. Returns at once, also when the broker is away or topics are missing: polling waits for them."""
 
     async def end_offsets(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
-        """The offset after the last record of every partition of the topics. Raises TryAgain (broker away, topic missing)."""
+        """The offset after the last record of each partition. Raises TryAgain (broker away, topic missing)."""
 
     async def close(self) -> None:
         """Every producer and consumer made here is closed."""
@@ -143,16 +143,16 @@ class Transaction(Protocol):
 
     @property
     def connection(self) -> Any:
-        """What stores write through: an asyncpg connection, or the dict of `MemoryLedger`. Rolled back with the rest."""
+        """What stores write through: an asyncpg connection, or `MemoryLedger`'s dict. Rolled back with the rest."""
 
     async def unseen(self, ids: Sequence[str]) -> list[bool]:
         """For each id whether it was never handled before; all are remembered with the transaction (or the savepoint).
 
-        The second of two equal ids in one call is not new. Ids stay remembered at least as long as their topic keeps them.
+        The second of two equal ids in one call is not new. Ids stay remembered as long as their topic keeps them.
         """
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
-        """They go out in this order, after the commit and never before; after earlier commits' records of the same key."""
+        """They go out in this order, after the commit and never before; earlier commits' records of a key go first."""
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:
         """What happens inside is undone (effects, inbox, outbox) when it raises; the transaction goes on."""
@@ -197,7 +197,7 @@ class Outbox(Protocol):
     """What was committed and must go out."""
 
     def lease(self) -> AbstractAsyncContextManager[OutboxLease | None]:
-        """The lease while the block runs, or None when another instance holds it. Raises TryAgain without a database."""
+        """The lease while the block runs, or None when another holds it. Raises TryAgain without a database."""
 
     async def pending(self) -> int:
         """How many rows wait. Raises TryAgain without a database."""
@@ -222,9 +222,9 @@ class Ledger(Protocol):
     def batch(self, claim: Claim, start: int, end: int) -> AbstractAsyncContextManager[Transaction]:
         """One transaction that handles a partition from `start` up to `end`.
 
-        When the block ends, effects, inbox, outbox and `next_offset = end` are committed together; when it raises, none is.
-        Raises Fenced when the locked `next_offset` is not `start` or the epoch is not the claim's. Raises TryAgain when the
-        outcome is unknown: see `current`.
+        When the block ends, effects, inbox, outbox and `next_offset = end` are committed together; when it raises, none.
+        Raises Fenced when the locked `next_offset` is not `start` or the epoch is not the claim's. Raises TryAgain when
+        the outcome is unknown: see `current`.
         """
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
