@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from driftloop_contracts.documents import ModelDeclaration, ViewDeclaration
 from driftloop_contracts.event import Fact, Name, Part, Scalar, Time
-from pydantic import Field
 
 
 class CommandGiven(Fact):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from driftloop_contracts.event import Fact, Name, Scalar, Time
 from pydantic import Field
+
+from driftloop_contracts.event import Fact, Name, Scalar, Time
 
 
 class PredictionMade(Fact):

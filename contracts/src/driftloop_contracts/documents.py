@@ -10,8 +10,9 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, Self
 
-from driftloop_contracts.event import Name, Part, Scalar
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from driftloop_contracts.event import Name, Part, Scalar
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

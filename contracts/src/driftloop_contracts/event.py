@@ -71,17 +71,18 @@ class Cause:
     tenant: str = "default"
 
 
-F = TypeVar("F", bound=Fact, covariant=True)
+F = TypeVar("F", bound=Fact)
+F_co = TypeVar("F_co", bound=Fact, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Event(Generic[F]):
+class Event(Generic[F_co]):
     """One fact in its envelope. `id` is its identity: equal ids are the same event, however often it arrives."""
 
     id: str
     time: datetime
     """When it became true: event time, never the clock of a consumer."""
-    data: F
+    data: F_co
     causation: str | None = None
     correlation: str | None = None
     tenant: str = "default"

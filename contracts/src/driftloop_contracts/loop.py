@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from driftloop_contracts.control_plane import LossToHold
 from driftloop_contracts.event import Fact, Name, Part, Scalar, Time
-from pydantic import Field
 
 
 class Signal(Part):

@@ -42,7 +42,11 @@ class Topic:
     def config(self) -> dict[str, str]:
         """Kafka's settings of this topic, replication apart."""
         kept = -1 if self.retention_days == FOREVER else self.retention_days * 86_400_000
-        return {"cleanup.policy": self.cleanup, "retention.ms": str(kept), "message.timestamp.type": "LogAppendTime"} | (
+        return {
+            "cleanup.policy": self.cleanup,
+            "retention.ms": str(kept),
+            "message.timestamp.type": "LogAppendTime",
+        } | (
             # The broker unpacks what strangers compressed, on its own heap, to check it: bombs are refused so.
             {"compression.type": "uncompressed"} if self.open_to_producers else {}
         )
