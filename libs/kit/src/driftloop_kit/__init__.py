@@ -1,0 +1,1 @@
+"""What every service has and none should write: lifecycle, ledger, jobs, HTTP, telemetry, settings."""
