@@ -87,6 +87,13 @@ class LossToHold(Part):
     windows: list[WindowLoss] = Field(default_factory=list)
 
 
+class GoldenRow(Part):
+    """One row and the score that a version gave it when it was trained: the same must come out wherever it is loaded."""
+
+    features: dict[str, Scalar]
+    score: float | list[float]
+
+
 class ServedVersion(Part):
     """A version that may answer, with all that serving needs to load it."""
 
@@ -99,6 +106,8 @@ class ServedVersion(Part):
     loss_to_hold: LossToHold | None = None
     reference_digest: str | None = None
     """Artifact with the distribution of each feature in its training rows."""
+    golden_rows: list[GoldenRow] | None = None
+    """What a loaded version must answer before it may serve; none: it must answer at all."""
 
 
 class Challenger(ServedVersion):

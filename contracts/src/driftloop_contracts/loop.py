@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from driftloop_contracts.control_plane import LossToHold
+from driftloop_contracts.control_plane import GoldenRow, LossToHold
 from driftloop_contracts.event import Fact, Name, Part, Scalar, Time
 
 
@@ -338,6 +338,8 @@ class CandidateTrained(Fact):
     """Mean of incumbent minus candidate, in the gate's loss, on the back-test's rows."""
     slices: list[SliceLoss] = Field(default_factory=list)
     golden: list[float] = Field(default_factory=list)
+    golden_rows: list[GoldenRow] | None = None
+    """A few rows with their scores, `driftloop_models.golden`: serving checks them when it loads the version."""
     latency_ms: float | None = None
     """Scoring one row, median."""
     cpu_s: float = Field(ge=0)
