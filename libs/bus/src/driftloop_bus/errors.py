@@ -1,4 +1,4 @@
-"""One tree of errors, sorted by what the runner does with them. Anything else is a bug: narrowed to its record, parked."""
+"""One tree of errors, sorted by what the runner does with them. Anything else is a bug, and its record is parked."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ class Ledger(Protocol):
     def batch(self, claim: Claim, start: int, end: int) -> AbstractAsyncContextManager[Transaction]:
         """One transaction that handles a partition from `start` up to `end`.
 
-        When the block ends, effects, inbox, outbox and `next_offset = end` are committed together; when it raises, none.
+        When the block ends, effects, inbox, outbox and `next_offset = end` are committed together, or none when it raises.
         Raises Fenced when the locked `next_offset` is not `start` or the epoch is not the claim's. Raises TryAgain when
         the outcome is unknown: see `current`.
         """
