@@ -1,0 +1,154 @@
+"""The stack for tests and other programs: the same code that `up` runs, in a folder of one's own.
+
+```python
+with LocalStack(folder, only={"kafka", "postgres"}) as stack:
+    database = stack.create_service_database("monitor")
+    stack.kill("kafka")
+    stack.wait_until_ready()
+```
+Everything stops when the context closes, and (on Linux) also when the thread that opened it ends: open it in the main
+thread. Choose a short folder that other users may pass when running as root.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from driftloop_local.databases import ServiceDatabase, ensure_database
+from driftloop_local.errors import StackRefused
+from driftloop_local.home import Home
+from driftloop_local.jars import Fetched
+from driftloop_local.launch import LOOK_EVERY_S, launch, stop, wait_until_ready
+from driftloop_local.record import PartStatus, Record, read_record
+from driftloop_local.wanted import Wanted, chosen_parts
+
+READY_WITHIN_S: Final = 120.0
+GONE_WITHIN_S: Final = 30.0
+Result = TypeVar("Result")
+
+
+@contextmanager
+def unwatched(_: int) -> Iterator[Fetched]:
+    """Downloads without a progress bar."""
+    yield lambda name, size_bytes: None
+
+
+class LocalStack:
+    """A stack in its own folder, on ports of its own."""
+
+    def __init__(self, home: Path, only: Iterable[str] | None = None, code_path: str = "") -> None:
+        """only: names of parts (`kafka`, `postgres`, or services, which bring both); everything when None."""
+        self.home = Home(home.resolve())
+        self._wanted = Wanted(chosen_parts(only), code_path)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Returns when every wanted part is ready. Raises StackRefused otherwise, and nothing is left running."""
+        launch(self.home, self._wanted, unwatched, dies_with_caller=True)
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stops every part and the supervisor. The data stay: `start` resumes from them."""
+        stop(self.home, GONE_WITHIN_S)
+
+    @property
+    def record(self) -> Record:
+        return read_record(self.home)
+
+    @property
+    def kafka(self) -> str:
+        """Where Kafka answers: `host:port`."""
+        return given(self.record.kafka, "kafka")
+
+    @property
+    def postgres(self) -> str:
+        """The administrator's address."""
+        return given(self.record.postgres, "postgres")
+
+    def address(self, name: str) -> str:
+        """Where a part answers; of a service its `http://` address."""
+        return given(self.status(name).address, name)
+
+    def status(self, name: str) -> PartStatus:
+        return given(self.record.parts.get(name), name)
+
+    def pid(self, name: str) -> int:
+        """Raises StackRefused while the part is not running."""
+        return given(self.status(name).pid, name)
+
+    def create_service_database(self, name: str) -> ServiceDatabase:
+        """An empty database with its two roles, exactly as services get theirs. Safe to repeat."""
+        passwords = self.home.secret(f"{name}_owner"), self.home.secret(name)
+        return in_a_loop_of_its_own(ensure_database(self.postgres, name, *passwords))
+
+    def wait_until_ready(self, within_s: float = READY_WITHIN_S) -> None:
+        wait_until_ready(self.home, self._wanted, within_s, lambda record: None)
+
+    def kill(self, name: str) -> int:
+        """SIGKILL to the part; the supervisor brings it back. Returns the pid that was killed."""
+        return self.send(name, signal.SIGKILL)
+
+    def restart(self, name: str, within_s: float = READY_WITHIN_S) -> None:
+        """The part is stopped as `down` would, and is ready again."""
+        self.hold(name)
+        self.release(name, within_s)
+
+    def hold(self, name: str, within_s: float = GONE_WITHIN_S) -> None:
+        """The part is stopped and stays so until `release`: "Kafka is away"."""
+        self.home.hold(name).touch()
+        self._until(lambda: self.status(name).state == "held", f"{name} did not stop", within_s)
+
+    def release(self, name: str, within_s: float = READY_WITHIN_S) -> None:
+        """The part is ready again."""
+        self.home.hold(name).unlink(missing_ok=True)
+        self._until(lambda: self.status(name).is_up, f"{name} did not come back", within_s)
+
+    def freeze(self, name: str) -> int:
+        """SIGSTOP: the part is there and does not answer, until `thaw`."""
+        return self.send(name, signal.SIGSTOP)
+
+    def thaw(self, name: str) -> int:
+        return self.send(name, signal.SIGCONT)
+
+    def send(self, name: str, what: signal.Signals) -> int:
+        pid = self.pid(name)
+        os.kill(pid, what)
+        return pid
+
+    def _until(self, is_so: Any, otherwise: str, within_s: float) -> None:
+        deadline = time.monotonic() + within_s
+        while not is_so():
+            if time.monotonic() > deadline:
+                raise StackRefused(f"{otherwise} within {within_s:g} s", f"read the logs in {self.home.logs}")
+            time.sleep(LOOK_EVERY_S)
+
+
+def given(value: Result | None, name: str) -> Result:
+    if value is None:
+        raise StackRefused(f"{name} is not running here", "start it: name it in `only`, or look at `status`")
+    return value
+
+
+def in_a_loop_of_its_own(work: Coroutine[Any, Any, Result]) -> Result:
+    """Also where a loop runs already, as in an async test."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
