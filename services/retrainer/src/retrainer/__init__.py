@@ -1,0 +1,1 @@
+"""The retrainer: one request, one dataset, one training, one candidate."""

@@ -1,0 +1,51 @@
+"""The retrainer on one screen."""
+
+from __future__ import annotations
+
+from driftloop_artifacts import ArtifactStore
+from driftloop_bus.runner import on
+from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared
+from driftloop_contracts.loop import DatasetBuilt, DatasetFailed, RetrainRequested
+from driftloop_kit.entry import main
+from driftloop_kit.jobs import Job, JobKind, Jobs
+from driftloop_kit.service import Context, Service
+
+from retrainer.executor import Executor
+from retrainer.handlers import TRAINING, Retrainer
+from retrainer.settings import Settings
+from retrainer.store import PostgresRequests
+
+
+def build(settings: Settings) -> Service[Retrainer]:
+    """The service, ready to run."""
+    artifacts = ArtifactStore.open(settings.needed("artifacts"))
+    executor = Executor(artifacts, settings.code_path, settings.tracking_uri)
+
+    async def train(context: Context[Retrainer], job: Job) -> dict[str, object]:
+        return await executor.run(job.id, job.payload)
+
+    return Service(
+        "retrainer",
+        settings,
+        handlers=lambda tx: Retrainer(PostgresRequests(tx.connection), Jobs(tx)),
+        routes=[
+            on(ModelDeclared, Retrainer.on_model_declared),
+            on(DeploymentChanged, Retrainer.on_deployment_changed),
+            on(RetrainRequested, Retrainer.on_retrain_requested),
+            on(DatasetBuilt, Retrainer.on_dataset_built),
+            on(DatasetFailed, Retrainer.on_dataset_failed),
+        ],
+        jobs=[
+            JobKind(
+                TRAINING,
+                train,
+                started=Retrainer.on_training_started,
+                ended=Retrainer.on_training_ended,
+                parallel=settings.parallel_trainings,
+            )
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main("retrainer", build, Settings)

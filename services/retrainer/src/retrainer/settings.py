@@ -1,0 +1,20 @@
+"""What differs between places."""
+
+from __future__ import annotations
+
+from driftloop_kit.settings import ServiceSettings
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+
+class Settings(ServiceSettings):
+    """The retrainer's settings, `RETRAINER_...`."""
+
+    model_config = SettingsConfigDict(env_prefix="RETRAINER_", frozen=True)
+
+    code_path: str = ""
+    """Folders with the training code of the models, as PYTHONPATH: only the training process imports from them."""
+    tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
+    """Where trainings log their runs. Without it, or while it is away, they go on without a run."""
+    parallel_trainings: int = Field(default=1, ge=1)
+    """How many trainings run at once in this process."""
