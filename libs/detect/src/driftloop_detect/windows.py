@@ -252,7 +252,7 @@ class WindowTrigger:
         detector, alarms = step(state.detector, z)
         closes = (*state.closes_us, window.close_us)[-REMEMBERED_CLOSES:]
         state = replace(state, detector=detector, closes_us=closes)
-        worse = len(alarms) == 1 and alarms.direction[0] == 1
+        worse = bool((alarms.direction == 1).any())
         verdict = Judged(window, float(z[0]), detector.statistic, alarm=worse)
         return state, _explained(verdict, state, alarms) if worse else verdict
 
