@@ -6,13 +6,16 @@ the lease token makes sure that it ends once.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from driftloop_contracts.event import AnyEvent, Cause
+from driftloop_contracts.event import AnyEvent, Cause, rfc3339
 
 if TYPE_CHECKING:
+    from driftloop_kit.ledger import PostgresTransaction
     from driftloop_kit.service import Context
 
 H = TypeVar("H")
@@ -28,7 +31,7 @@ class Job:
     kind: str
     payload: Json
     attempt: int = 1
-    """1 for the first; one more each time that a lease was lost or the run asked to be tried again."""
+    """1 for the first; one more for each that was lost (its process died) or raised a bug, not for one that waited."""
     cause: Cause | None = None
 
 
@@ -51,7 +54,7 @@ class Failed:
 JobEnd = Done | Failed
 
 
-class JobFailed(Exception):  # noqa: N818  # a fact, like the events
+class JobFailed(Exception):  # a fact, like the events
     """Raised by a run that knows why it can't succeed: it ends as `Failed(reason, kind)`."""
 
     def __init__(self, reason: str, kind: str) -> None:
@@ -68,11 +71,12 @@ class JobKind(Generic[H]):
     run: Callable[[Context[H], Job], Awaitable[Json]]
     """Outside any transaction; returns what JSON can say.
 
-    Raises JobFailed when it can't succeed, TryAgain when it must wait (run again later, as often as it takes). Anything
-    else is a bug: run again `attempts` times in all, then `Failed(kind="raised")`. Cancelled when the lease is lost.
+    Raises JobFailed when it can't succeed, TryAgain when it must wait (others of its kind go first, then it runs again,
+    as often as it takes). Anything else is a bug: `attempts` in all, then `Failed(kind="raised")`. Cancelled when the
+    lease is lost or the service stops.
     """
     started: Callable[[H, Job], Awaitable[list[AnyEvent]]] | None = None
-    """In the transaction that leases the job: happens at every attempt."""
+    """In the transaction that leases the job: at every lease, so derive ids from the attempt or from none."""
     ended: Callable[[H, Job, JobEnd], Awaitable[list[AnyEvent]]] | None = None
     """In one transaction with the end of the job: happens once."""
     parallel: int = 1
@@ -83,7 +87,7 @@ class JobKind(Generic[H]):
 class Jobs:
     """Where handlers leave jobs: part of their transaction."""
 
-    def __init__(self, tx: Transaction) -> None:
+    def __init__(self, tx: PostgresTransaction) -> None:
         self._tx = tx
 
     async def add(self, job_id: str, kind: str, payload: Json, cause: Cause | None = None) -> bool:
@@ -93,6 +97,15 @@ class Jobs:
             job_id,
             kind,
             json.dumps(payload, allow_nan=False),
-            cause_to_json(cause),
+            None if cause is None else json.dumps(asdict(cause) | {"time": rfc3339(cause.time)}),
         )
+        self._tx.left_jobs |= bool(added)
         return bool(added)
+
+
+def read_cause(text: str | None) -> Cause | None:
+    """The cause as `Jobs.add` stored it."""
+    if text is None:
+        return None
+    fields = json.loads(text)
+    return Cause(**fields | {"time": datetime.fromisoformat(fields["time"])})

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from driftloop_bus.codec import encode
 from driftloop_bus.ports import Log, Transaction
 from driftloop_contracts.event import AnyEvent
-
 from driftloop_kit.health import Health
 from driftloop_kit.settings import ServiceSettings
 
