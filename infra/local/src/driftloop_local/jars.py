@@ -136,7 +136,7 @@ def download(jar: Jar, incoming: Path) -> Path:
     path = context.resolver.download(context.create_dependency(jar.coordinate).artifact)
     if path is None:
         raise RuntimeError(f"no repository has {jar.coordinate}")
-    return path
+    return Path(path)
 
 
 def install(fresh: Path, target: Path) -> int:

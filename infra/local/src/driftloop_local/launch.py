@@ -22,6 +22,7 @@ from driftloop_local.wanted import Wanted, read_wanted, write_wanted
 
 LOOK_EVERY_S: Final = 0.05
 SUPERVISOR_STARTS_WITHIN_S: Final = 15.0
+LEFTOVERS_WITHIN_S: Final = 5.0
 TAIL_LINES: Final = 15
 WatchDownloads = Callable[[int], AbstractContextManager[Fetched]]
 
@@ -138,6 +139,13 @@ def stop(home: Home, within_s: float) -> bool:
 
     What does not go in time is killed, the supervisor too.
     """
+    if not home.record.exists():
+        return False
+    with locked(home.folder / "launch.lock"):
+        return stop_alone(home, within_s)
+
+
+def stop_alone(home: Home, within_s: float) -> bool:
     record = read_record(home)
     everybody = [status.identity for status in record.parts.values() if status.identity is not None]
     if record.supervisor is not None and record.is_running:
@@ -145,8 +153,8 @@ def stop(home: Home, within_s: float) -> bool:
         wait_until_gone(record.supervisor.pid, lambda: record.is_running, within_s)
         everybody.append(record.supervisor)
     left = [identity for identity in everybody if is_alive(identity)]
-    end_leftovers(left, 5.0)
-    return record.is_running or bool(everybody)
+    end_leftovers(left, LEFTOVERS_WITHIN_S)
+    return bool(everybody)
 
 
 def wait_until_gone(pid: int, is_there: Callable[[], bool], within_s: float) -> None:

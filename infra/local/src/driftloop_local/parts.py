@@ -69,47 +69,36 @@ def postgres_part(home: Home, ports: Mapping[str, int]) -> Part:
     )
 
 
-def service_part(service: Service, home: Home, record: Record, code_path: str, database_url: str | None) -> Part:
-    data = home.data(service.name)
-    data.mkdir(parents=True, exist_ok=True)
+def service_part(service: Service, home: Home, record: Record, environment: Mapping[str, str]) -> Part:
     address = f"http://127.0.0.1:{record.ports[service.name]}" if service.ready_path else None
     return Part(
         name=service.name,
         command=lambda: (sys.executable, "-m", service.module, *service.arguments),
-        environment=inherited_environment()
-        | shared_environment(home, record, code_path)
-        | own_environment(service, home, record.ports, database_url),
-        folder=data,
+        environment=environment,
+        folder=home.data(service.name),
         why_not_ready=asks(f"{address}{service.ready_path}") if address else lives,
         address=address,
     )
 
 
-def shared_environment(home: Home, record: Record, code_path: str) -> dict[str, str]:
-    return {
+def service_environment(service: Service, home: Home, record: Record, code_path: str) -> dict[str, str]:
+    """All that the service is told, but for the address of its database."""
+    return inherited_environment() | {
+        f"{service.prefix}_HTTP_HOST": "127.0.0.1",
+        # Settings want a port; 0 for a process that opens no door.
+        f"{service.prefix}_HTTP_PORT": str(record.ports.get(service.name, 0)),
         "DRIFTLOOP_MODE": "local",
         "DRIFTLOOP_HOME": str(home.folder),
         "DRIFTLOOP_KAFKA": str(record.kafka),
         "DRIFTLOOP_ARTIFACTS": home.artifacts.as_uri(),
         "DRIFTLOOP_HISTORY": home.history.as_uri(),
+        "DRIFTLOOP_DATA": str(home.data(service.name)),
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{record.ports['registry']}",
         "RETRAINER_CODE_PATH": code_path or os.environ.get("RETRAINER_CODE_PATH", ""),
         # Many processes on few cores: a pool of threads in each costs more than it gives.
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def own_environment(
-    service: Service, home: Home, ports: Mapping[str, int], database_url: str | None
-) -> dict[str, str]:
-    environment = {"DRIFTLOOP_DATA": str(home.data(service.name))}
-    if database_url is not None:
-        environment[f"{service.prefix}_DATABASE_URL"] = database_url
-    if service.ready_path is not None:
-        environment[f"{service.prefix}_HTTP_HOST"] = "127.0.0.1"
-        environment[f"{service.prefix}_HTTP_PORT"] = str(ports[service.name])
-    return environment
 
 
 async def lives() -> str | None:

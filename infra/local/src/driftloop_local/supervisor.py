@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -100,22 +100,23 @@ class Supervisor:
     async def _start_kafka(self) -> None:
         given = os.environ.get("DRIFTLOOP_KAFKA")
         if given:
-            return await self._await_external(KAFKA, given, lambda: kafka.why_not_answering(given))
-        part = parts.kafka_part(self._home, self._board.record.ports)
-        self._board.change(kafka=part.address)
-        await self._keep(part)
-        self._answering[KAFKA].set()
-        if not aot_cache().exists():
+            await self._await_external(KAFKA, given, lambda: kafka.why_not_answering(given))
+        else:
+            await self._keep_answering(parts.kafka_part(self._home, self._board.record.ports))
             await self._train()
 
     async def _start_postgres(self) -> None:
         given = os.environ.get("DRIFTLOOP_POSTGRES")
         if given:
-            return await self._await_external(POSTGRES, given, lambda: postgres.why_not_answering(given))
-        part = parts.postgres_part(self._home, self._board.record.ports)
-        self._board.change(postgres=part.address)
+            await self._await_external(POSTGRES, given, lambda: postgres.why_not_answering(given))
+        else:
+            await self._keep_answering(parts.postgres_part(self._home, self._board.record.ports))
+
+    async def _keep_answering(self, part: Part) -> None:
+        """Kafka or Postgres of our own: whoever waits for it goes on once it answers."""
+        self._board.change(**{part.name: part.address})
         await self._keep(part)
-        self._answering[POSTGRES].set()
+        self._answering[part.name].set()
 
     async def _await_external(self, name: str, address: str, why_not: Probe) -> None:
         """A part that somebody else runs: waited for, never started."""
@@ -128,16 +129,20 @@ class Supervisor:
 
     async def _start_service(self, service: Service) -> None:
         await asyncio.gather(*(answering.wait() for answering in self._answering.values()))
-        self._topics = self._topics or self._starting.create_task(self._jobs.topics(str(self._board.record.kafka)))
-        database = await self._database(service.module) if service.has_database else None
+        self._home.data(service.name).mkdir(parents=True, exist_ok=True)
+        record = self._board.record
+        environment = parts.service_environment(service, self._home, record, self._code_path)
+        self._topics = self._topics or self._starting.create_task(self._jobs.topics(str(record.kafka)))
+        if service.has_database:
+            database = await self._database(service.module, environment)
+            environment[f"{service.prefix}_DATABASE_URL"] = database.login_url
         await self._topics
-        login_url = None if database is None else database.login_url
-        await self._keep(parts.service_part(service, self._home, self._board.record, self._code_path, login_url))
+        await self._keep(parts.service_part(service, self._home, record, environment))
 
-    async def _database(self, module: str) -> ServiceDatabase:
+    async def _database(self, module: str, environment: Mapping[str, str]) -> ServiceDatabase:
         """Made and migrated once, however many processes of the service ask for it."""
         if module not in self._databases:
-            job = self._jobs.database(module, str(self._board.record.postgres))
+            job = self._jobs.database(module, str(self._board.record.postgres), environment)
             self._databases[module] = self._starting.create_task(job)
         return await self._databases[module]
 
@@ -150,14 +155,16 @@ class Supervisor:
 
     async def _train(self) -> None:
         """Once everything else has had the cores for itself, the next start of Kafka is made quicker."""
-        while not all(status.is_up for status in self._board.record.parts.values()):
-            await asyncio.sleep(1)
+        if aot_cache().exists():
+            return
+        await self._board.until(lambda record: all(status.is_up for status in record.parts.values()))
         jars, output = class_path(jar_folder()), self._home.log("kafka-aot")
         try:
             made = await train_aot_cache(self._home.folder / "aot", jars, output, parts.inherited_environment())
         except (StackRefused, OSError) as error:
-            return log.warning("no ahead-of-time cache for Kafka: %s", error)
-        log.info("ahead-of-time cache for Kafka %s", "made" if made else f"not made, see {output}")
+            log.warning("no ahead-of-time cache for Kafka: %s", error)
+        else:
+            log.info("ahead-of-time cache for Kafka %s", "made" if made else f"not made, see {output}")
 
     async def _end_all(self) -> None:
         """Services first, then what they stand on."""
