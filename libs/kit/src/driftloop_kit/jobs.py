@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from driftloop_bus.ports import Transaction
 from driftloop_contracts.event import AnyEvent, Cause, rfc3339
+from driftloop_kit.ledger import PostgresTransaction
 
 if TYPE_CHECKING:
-    from driftloop_kit.ledger import PostgresTransaction
     from driftloop_kit.service import Context
 
 H = TypeVar("H")
@@ -87,7 +88,7 @@ class JobKind(Generic[H]):
 class Jobs:
     """Where handlers leave jobs: part of their transaction."""
 
-    def __init__(self, tx: PostgresTransaction) -> None:
+    def __init__(self, tx: Transaction) -> None:
         self._tx = tx
 
     async def add(self, job_id: str, kind: str, payload: Json, cause: Cause | None = None) -> bool:
@@ -99,7 +100,8 @@ class Jobs:
             json.dumps(payload, allow_nan=False),
             None if cause is None else json.dumps(asdict(cause) | {"time": rfc3339(cause.time)}),
         )
-        self._tx.left_jobs |= bool(added)
+        if added and isinstance(self._tx, PostgresTransaction):
+            self._tx.left_jobs = True
         return bool(added)
 
 

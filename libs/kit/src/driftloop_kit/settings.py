@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import Field, PostgresDsn, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -47,3 +48,21 @@ class ServiceSettings(BaseSettings):
             alias = type(self).model_fields[name].validation_alias
             raise ValueError(f"{alias or str(self.model_config.get('env_prefix', '')) + name.upper()} is not set")
         return str(value)
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+class _DatabaseSettings(BaseSettings):
+    database_url: PostgresDsn
+
+
+def from_environment(settings: type[S]) -> S:
+    """The settings as the place gives them. Raises pydantic's ValidationError for what is missing or wrong."""
+    return cast(Callable[[], S], settings)()
+
+
+def database_url_of(settings: type[ServiceSettings]) -> str:
+    """`<NAME>_DATABASE_URL` alone: whoever migrates need not know where Kafka is. Raises ValidationError without it."""
+    given: dict[str, Any] = {"_env_prefix": settings.model_config.get("env_prefix", "")}
+    return str(_DatabaseSettings(**given).database_url)

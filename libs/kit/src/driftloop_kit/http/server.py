@@ -1,0 +1,69 @@
+"""uvicorn inside our process: our socket, our signals, our end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+BACKLOG: Final = 2048
+# Longer than clients keep a connection idle, so that none is closed under a request.
+KEEP_ALIVE_S: Final = 75
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A bound socket; callers may connect from now on. Raises OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    bound.listen(BACKLOG)
+    return bound
+
+
+class Server(uvicorn.Server):
+    """Leaves signals to `run_service`."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing is captured."""
+        yield
+
+
+async def serve(app: ASGIApp, bound: socket.socket, stop: asyncio.Event, within_s: float) -> None:
+    """Answers until `stop` is set, then finishes what is in flight, `within_s` at most."""
+    server = Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=int(within_s),
+        )
+    )
+
+    async def end() -> None:
+        await stop.wait()
+        server.should_exit = True
+
+    ender = asyncio.create_task(end())
+    try:
+        await server.serve(sockets=[bound])
+    finally:
+        ender.cancel()
