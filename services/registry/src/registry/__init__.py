@@ -1,0 +1,1 @@
+"""What exists and what may serve: declarations, versions, aliases, gates, rollouts, runs; and why."""

@@ -1,0 +1,1 @@
+"""The registry's decisions, pure: which evidence lets which version serve."""
