@@ -124,7 +124,8 @@ def fetch(jar: Jar, folder: Path) -> tuple[str, int]:
             reason = f"its sha256 is {sha256_of(path)}, pinned is {jar.sha256}"
     raise StackRefused(
         f"{jar.coordinate} could not be fetched: {reason}",
-        "check that Maven Central can be reached from here, then run the command again; what is there already is kept",
+        "check that Maven Central can be reached from here, or set DRIFTLOOP_MAVEN to the address of a mirror, "
+        "then run the command again: what is there already is kept",
     )
 
 
@@ -132,7 +133,9 @@ def download(jar: Jar, incoming: Path) -> Path:
     # Imported here: only a first start needs it, and it takes a third of a second.
     from jgo.maven import MavenContext
 
-    context = MavenContext(repo_cache=incoming, timeout=30)
+    mirror = os.environ.get("DRIFTLOOP_MAVEN")
+    remotes = {"mirror": mirror.rstrip("/")} if mirror else None
+    context = MavenContext(repo_cache=incoming, remote_repos=remotes, timeout=30)
     path = context.resolver.download(context.create_dependency(jar.coordinate).artifact)
     if path is None:
         raise RuntimeError(f"no repository has {jar.coordinate}")
