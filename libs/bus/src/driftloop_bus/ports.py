@@ -58,7 +58,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A record to be written. Without a partition its key chooses one (murmur2, as Java's default)."""
+    """A record to be written. Without a partition its key chooses one, the same on every topic of as many."""
 
     topic: str
     key: bytes | None
@@ -104,6 +104,12 @@ class Consumer(Protocol):
 
     async def end_offsets(self) -> dict[TopicPartition, int]:
         """The offset after the last record of each assigned partition."""
+
+    async def positions(self) -> dict[TopicPartition, int]:
+        """The offset at which the next poll goes on, of each assigned partition where it is known already.
+
+        It can pass the last record: what was compacted or expired is behind it too.
+        """
 
     def assignment(self) -> frozenset[TopicPartition]:
         """The partitions that are this consumer's now."""
