@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
@@ -13,7 +13,11 @@ from asyncpg.pool import Pool, PoolConnectionProxy
 
 from driftloop_bus.errors import TryAgain
 
-Connection = PoolConnectionProxy[asyncpg.Record]
+if TYPE_CHECKING:
+    Connection = PoolConnectionProxy[asyncpg.Record]
+else:
+    # Generic for the type checker only.
+    Connection = PoolConnectionProxy
 # Longest wait for a connection, new or free.
 ACQUIRE_S: Final = 2.0
 DOOR_COMMAND_S: Final = 2.0
@@ -95,7 +99,9 @@ def is_passing(error: BaseException) -> bool:
     """Whether the same work can succeed later: the database is away, busy, or moved."""
     if isinstance(error, _BUGS):
         return False
-    return isinstance(error, _PASSING) or getattr(error, "sqlstate", None) in _PASSING_STATES
+    state = str(getattr(error, "sqlstate", None))
+    # Class 08: the connection broke.
+    return isinstance(error, _PASSING) or state in _PASSING_STATES or state.startswith("08")
 
 
 @contextmanager

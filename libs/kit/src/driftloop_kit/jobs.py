@@ -64,7 +64,7 @@ class JobFailed(Exception):  # a fact, like the events
         self.kind = kind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class JobKind(Generic[H]):
     """How jobs of one kind run and what follows."""
 

@@ -23,7 +23,7 @@ SELECT pg_advisory_xact_lock(hashtext('driftloop.outbox.key'), bucket) FROM (
 _INSERT: Final = """
 INSERT INTO outbox (topic, part, key, value, headers)
 SELECT topic, part, key, value, headers
-FROM unnest($1::text[], $2::int[], $3::bytea[], $4::bytea[], $5::jsonb[])
+FROM unnest($1::text[], $2::int[], $3::bytea[], $4::bytea[], $5::json[])
     WITH ORDINALITY AS record (topic, part, key, value, headers, place)
 ORDER BY place
 """

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from driftloop_kit.database import Connection, plain_url
 
@@ -121,11 +121,8 @@ def _steps(
         for migration, below in zip(migrations, [None, *migrations[:-1]], strict=True)
     ]
     revisions = RevisionMap(lambda: scripts)
-    return [
-        MigrationStep.upgrade_from_script(revisions, script)
-        for script in scripts
-        if current is None or script.revision > current
-    ]
+    missing = reversed(list(revisions.iterate_revisions("heads", current or "base")))
+    return [MigrationStep.upgrade_from_script(revisions, cast(Script, script)) for script in missing]
 
 
 def _module(

@@ -25,7 +25,7 @@ H = TypeVar("H")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reply(Generic[T]):
     """What a door answers, and the events that follow."""
 
@@ -33,7 +33,7 @@ class Reply(Generic[T]):
     events: Sequence[AnyEvent] = ()
 
 
-@dataclass(slots=True)
+@dataclass
 class Context(Generic[H]):
     """What doors, jobs and background work are given. Complete before any dependency answers."""
 
@@ -71,7 +71,7 @@ class Context(Generic[H]):
         return self.ledger, self.handlers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Service(Generic[H]):
     """What a service is made of; `run_service` runs it."""
 

@@ -1,3 +1,5 @@
+-- json, not jsonb, where strangers' characters come in: jsonb has no NUL.
+
 -- Offsets, inbox, outbox and jobs: beside a service's effects, so that all become true together.
 
 CREATE TABLE consumer_offset (
@@ -22,7 +24,7 @@ CREATE TABLE outbox (
     part integer,
     key bytea,
     value bytea NOT NULL,
-    headers jsonb NOT NULL,
+    headers json NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     published_at timestamptz,
     acked_part integer,
@@ -35,14 +37,14 @@ CREATE INDEX outbox_published_at ON outbox (published_at) WHERE published_at IS 
 CREATE TABLE job (
     id text PRIMARY KEY,
     kind text NOT NULL,
-    payload jsonb NOT NULL,
-    cause jsonb,
+    payload json NOT NULL,
+    cause json,
     created_at timestamptz NOT NULL DEFAULT now(),
     attempt integer NOT NULL DEFAULT 0,
     lease uuid,
     -- Nobody may lease it before.
     free_at timestamptz NOT NULL DEFAULT now(),
     ended_at timestamptz,
-    outcome jsonb
+    outcome json
 );
 CREATE INDEX job_waiting ON job (kind, created_at) WHERE ended_at IS NULL;
