@@ -36,8 +36,8 @@ class Topic:
     """Services that turn a foreign protocol into these events."""
 
     def may_write(self, service: str) -> bool:
-        """Whether the service owns the topic or is one of its doors."""
-        return service == self.owner or service in self.doors
+        """Whether the service owns the topic or is one of its doors; `outside` may write the open ones."""
+        return service == self.owner or service in self.doors or (self.open_to_producers and service == OUTSIDE)
 
     def config(self) -> dict[str, str]:
         """Kafka's settings of this topic, replication apart."""

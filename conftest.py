@@ -1,0 +1,52 @@
+"""Fixtures that every package's tests may ask for: a real Kafka and a real Postgres, one of each a run, on free ports."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from driftloop_local.stack import LocalStack
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    """A running Kafka and Postgres. Whoever kills a part waits until it is back before the test ends."""
+    # Postgres may not run as root and its socket's path is short: a folder of our own right below the temporary one.
+    home = Path(tempfile.mkdtemp(prefix="dl-"))
+    home.chmod(0o755)
+    with LocalStack(home, only={"kafka", "postgres"}) as running:
+        yield running
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def kafka(stack: LocalStack) -> str:
+    """Bootstrap servers of a broker that has every topic of the catalogue."""
+    from driftloop_bus.topics import ensure_topics
+
+    asyncio.run(ensure_topics(stack.kafka))
+    return stack.kafka
+
+
+@pytest.fixture(scope="session")
+def postgres_url(stack: LocalStack) -> str:
+    """The administrator's address."""
+    return stack.postgres
+
+
+@pytest.fixture
+def service_database(stack: LocalStack) -> Callable[[str], str]:
+    """Makes a fresh database with a service's tables; returns the login role's address."""
+    from driftloop_kit.schema import migrate
+
+    def make(service: str) -> str:
+        database = stack.create_service_database(f"{service}_{uuid.uuid4().hex[:8]}")
+        asyncio.run(migrate(service, database.owner_url))
+        return database.login_url
+
+    return make
