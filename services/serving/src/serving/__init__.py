@@ -1,0 +1,1 @@
+"""Serving: which version answers, with which features, and what if it fails."""

@@ -1,0 +1,282 @@
+"""Hears deployments, declarations and features; answers predictions. Every prediction is an event."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from driftloop_bus.errors import Refused
+from driftloop_contracts import AnyEvent, Event, derived_id, first
+from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ModelRetired
+from driftloop_contracts.data_plane import FeaturesUpdated, PredictionMade
+from serving.domain.features import Promise, Scalar, Seen, columns, faults, see, segment
+from serving.domain.rollout import Loaded, Shown
+from serving.ports import Counts, Models, Readings
+from serving.wire import micros, moment, plain, plan_of, promise_of, reading_of
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a question, as it was given."""
+
+    features: Mapping[str, Any]
+    keys: Mapping[str, Scalar] = field(default_factory=dict)
+    entity: str | None = None
+    time: datetime | None = None
+    """The moment that the prediction is for; now if not given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What somebody asked."""
+
+    model: str
+    rows: Sequence[Row]
+    id: str
+    """The prediction id; row i of several has `<id>/<i>`."""
+    version: str | None = None
+    """Only where the caller insists on one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A checked question, its features filled, and who answers it."""
+
+    question: Question
+    promise: Promise
+    shown: Shown
+    answering: Loaded
+    seen: Sequence[Seen]
+    times_us: Sequence[int]
+    started_s: float
+
+    @property
+    def variant(self) -> str:
+        """champion, or challenger where another version answers."""
+        return "champion" if self.answering is self.shown.champion else "challenger"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a version said, one entry a row."""
+
+    id: str
+    version: str
+    task: str
+    classes: tuple[Any, ...]
+    scores: list[Any]
+    predictions: list[Any]
+
+
+class Serving:
+    """Lives as long as the process: its memory is a copy of three compacted topics and the models they name."""
+
+    def __init__(
+        self, models: Models, readings: Readings, counts: Counts, now: Callable[[], datetime], *, any_time: bool
+    ) -> None:
+        """any_time: whether a caller may say for which moment it asks; else it is always now."""
+        self._models = models
+        self._readings = readings
+        self._counts = counts
+        self._now = now
+        self.any_time = any_time
+        self._promises: dict[str, Promise] = {}
+
+    async def on_deployment_changed(self, event: Event[DeploymentChanged]) -> list[AnyEvent]:
+        """The deployment is shown once its champion is warm."""
+        self._models.want(plan_of(event.data))
+        return []
+
+    async def on_model_declared(self, event: Event[ModelDeclared]) -> list[AnyEvent]:
+        """Requests are checked by this declaration from now on."""
+        self._promises[event.data.model] = promise_of(event.data.document)
+        return []
+
+    async def on_model_retired(self, event: Event[ModelRetired]) -> list[AnyEvent]:
+        """The model is unknown."""
+        self._promises.pop(event.data.model, None)
+        return []
+
+    async def on_features_updated(self, event: Event[FeaturesUpdated]) -> list[AnyEvent]:
+        """The entity's newest values are the ones of the greatest (time, revision), in whatever order they come."""
+        self._readings.put(event.data.view, event.data.entity, reading_of(event.data))
+        return []
+
+    def known(self, model: str) -> bool:
+        """Whether it is declared, and not retired since."""
+        return model in self._promises
+
+    def promise(self, model: str) -> Promise:
+        """What requests of the model must bring. Raises Refused (404, 503) where it has no declaration."""
+        promise = self._promises.get(model)
+        if promise is None and self._models.shown(model) is None:
+            raise Refused(f"unknown model {model[:250]!r}", status=404)
+        if promise is None:
+            raise Refused(f"model {model!r} is deployed, its declaration is not here", status=503)
+        return promise
+
+    def loaded(self, model: str, request_id: str, version: str | None = None) -> tuple[Shown, Loaded]:
+        """Who answers the request. Raises Refused (404 unknown, 503 not loaded)."""
+        self.promise(model)
+        shown = self._models.shown(model)
+        if shown is None or shown.champion is None:
+            why = "; ".join(self._models.errors(model).values()) or "no version of it is deployed"
+            raise Refused(f"model {model!r} is not loaded: {why}", status=503)
+        one = shown.answering(request_id) if version is None else shown.version(version)
+        if one is None:
+            raise Refused(f"unknown version {str(version)[:50]!r} of model {model!r}", status=404)
+        return shown, one
+
+    def ask(self, question: Question) -> Asked:
+        """The question with its features filled as they were known at its time.
+
+        Raises Refused: 404 unknown model, 503 not loaded, 403 a time that may not be chosen, 422 with every feature that
+        is missing, unknown or of another type than declared.
+        """
+        started_s = time.perf_counter()
+        promise = self.promise(question.model)
+        shown, answering = self.loaded(question.model, question.id, question.version)
+        self._check(question, promise)
+        now_us = micros(self._now())
+        times_us = [now_us if row.time is None else micros(row.time) for row in question.rows]
+        seen = [
+            see(promise, row.features, row.keys, self._readings.get, at_us)
+            for row, at_us in zip(question.rows, times_us, strict=True)
+        ]
+        for one in seen:
+            for _, why in one.set_aside:
+                self._counts.add("view_feature_set_aside", question.model, why)
+        return Asked(question, promise, shown, answering, seen, times_us, started_s)
+
+    def predict(self, batch: Sequence[Asked]) -> tuple[list[Answer | Refused], list[AnyEvent]]:
+        """An answer to each question, and an event for each row answered: one call a version for the whole batch."""
+        answers: dict[int, Answer | Refused] = {}
+        events: list[AnyEvent] = []
+        for group in _by_version(batch, lambda asked: [asked.answering]):
+            for asked, answer in zip(group.asked, _answers(group), strict=True):
+                answers[id(asked)] = answer
+                if isinstance(answer, Answer):
+                    took_ms = (time.perf_counter() - asked.started_s) * 1e3
+                    events += self._events(asked, answer, asked.variant, took_ms)
+        return [answers[id(asked)] for asked in batch], events
+
+    def follow(self, batch: Sequence[Asked]) -> list[AnyEvent]:
+        """What the shadows say to the same rows. A shadow that fails is counted, and nobody else hears of it."""
+        events: list[AnyEvent] = []
+        for group in _by_version(batch, _followers):
+            started_s = time.perf_counter()
+            answers = _answers(group)
+            took_ms = (time.perf_counter() - started_s) * 1e3 / max(1, len(answers))
+            for asked, answer in zip(group.asked, answers, strict=True):
+                if isinstance(answer, Answer):
+                    events += self._events(asked, answer, "shadow", took_ms, _followed(asked, group.version))
+                else:
+                    self._counts.add("shadow_errors", asked.question.model, group.version.version)
+        return events
+
+    def _check(self, question: Question, promise: Promise) -> None:
+        if not self.any_time and any(row.time is not None for row in question.rows):
+            raise Refused("`time` may be chosen in local mode only; leave it out, and it is now", status=403)
+        for at, row in enumerate(question.rows):
+            if found := faults(promise, row.features):
+                where = f"row {at}: " if len(question.rows) > 1 else ""
+                said = "; ".join(str(fault) for fault in found[:50])
+                raise Refused(f"{where}{said}", status=422, features=[fault.feature for fault in found])
+
+    def _events(
+        self, asked: Asked, answer: Answer, variant: str, latency_ms: float, rows: Sequence[int] | None = None
+    ) -> list[AnyEvent]:
+        served_at = self._now()
+        return [
+            _event(asked, answer, at, variant, latency_ms, served_at)
+            for at in (range(len(asked.seen)) if rows is None else rows)
+        ]
+
+
+@dataclass(slots=True)
+class _Group:
+    """Questions that one version scores in one call."""
+
+    version: Loaded
+    asked: list[Asked] = field(default_factory=list)
+
+
+def _by_version(batch: Sequence[Asked], versions: Callable[[Asked], Sequence[Loaded]]) -> list[_Group]:
+    groups: dict[int, _Group] = {}
+    for asked in batch:
+        for one in versions(asked):
+            groups.setdefault(id(one), _Group(one)).asked.append(asked)
+    return list(groups.values())
+
+
+def _followers(asked: Asked) -> list[Loaded]:
+    """Every shadow that scores at least one row."""
+    each = {id(one): one for at_us in asked.times_us for one in asked.shown.followers(at_us, asked.answering)}
+    return list(each.values())
+
+
+def _followed(asked: Asked, version: Loaded) -> list[int]:
+    """The rows that the shadow scores: a previous champion follows for a while, in event time."""
+    return [at for at, at_us in enumerate(asked.times_us) if version in asked.shown.followers(at_us, asked.answering)]
+
+
+def _answers(group: _Group) -> list[Answer | Refused]:
+    """An answer to each question of the group. One that can't be scored refuses itself, not its neighbours."""
+    try:
+        return list(_scored(group.version, group.asked))
+    except ValueError as reason:
+        if len(group.asked) > 1:
+            return [one for asked in group.asked for one in _answers(_Group(group.version, [asked]))]
+        return [Refused(f"version {group.version.version} can't score this: {reason}", status=422)]
+
+
+def _scored(version: Loaded, batch: Sequence[Asked]) -> list[Answer]:
+    """Raises ValueError where the rows do not fit the model, or where it says what is no number."""
+    rows = [seen for asked in batch for seen in asked.seen]
+    model = version.model
+    scores = model.score(columns(rows, version.features))
+    if not np.isfinite(scores).all():
+        raise ValueError("a score is not finite")
+    said, decided = plain(scores), plain(model.decide(scores))
+    answers, start = [], 0
+    for asked in batch:
+        end = start + len(asked.seen)
+        said_of, decided_of = said[start:end], decided[start:end]
+        answers.append(Answer(asked.question.id, version.version, model.task, model.classes, said_of, decided_of))
+        start = end
+    return answers
+
+
+def row_id(question: Question, at: int) -> str:
+    """The prediction id of a row."""
+    return question.id if len(question.rows) == 1 else f"{question.id}/{at}"
+
+
+def _event(
+    asked: Asked, answer: Answer, at: int, variant: str, latency_ms: float, served_at: datetime
+) -> Event[PredictionMade]:
+    question, seen = asked.question, asked.seen[at]
+    row, prediction_id, version = question.rows[at], row_id(question, at), answer.version
+    data = PredictionMade(
+        prediction_id=prediction_id,
+        model=question.model,
+        version=version,
+        variant=variant,
+        features=seen.values,
+        score=answer.scores[at],
+        prediction=answer.predictions[at],
+        entity=row.entity,
+        keys=dict(row.keys),
+        segment=segment(asked.promise, seen),
+        latency_ms=latency_ms,
+        feature_times={view: moment(time_us) for view, time_us in seen.feature_times_us.items()},
+        served_at=served_at,
+    )
+    # The model is part of the id: two models may be asked under one prediction id.
+    name = f"{question.model}:{version}:{variant}"
+    return first(data, id=derived_id(prediction_id, name), time=moment(asked.times_us[at]))
