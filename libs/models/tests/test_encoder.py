@@ -70,6 +70,14 @@ def test_the_dot_product_is_that_of_the_matrix(table: pa.Table, features: dict[s
     assert np.allclose(encoder.dot(columns, weights), encoder.matrix(columns) @ weights, atol=1e-12)
 
 
+def test_the_sparse_matrix_is_the_matrix(table: pa.Table, features: dict[str, Any], columns: Any) -> None:
+    columns["origin"][0] = "SWF"
+    encoder = Encoder.fit(table, features, "one_hot")
+    assert np.array_equal(encoder.sparse(columns).toarray(), encoder.matrix(columns))
+    with pytest.raises(ModelRefused, match="ordinal"):
+        Encoder.fit(table, features, "ordinal").sparse(columns)
+
+
 VALUES = st.fixed_dictionaries(
     {
         "wind": st.none() | st.floats(-50, 50),

@@ -50,8 +50,9 @@ class Linear:
         if scores.shape[1] == 1:
             positive = logistic(scores[:, 0])
             return np.column_stack([1.0 - positive, positive])
-        grown = np.exp(scores - scores.max(axis=1, keepdims=True))
-        normed: Floats = grown / grown.sum(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore"):
+            grown = np.exp(scores - scores.max(axis=1, keepdims=True))
+            normed: Floats = grown / grown.sum(axis=1, keepdims=True)
         return normed
 
     def to_json(self) -> dict[str, Any]:
