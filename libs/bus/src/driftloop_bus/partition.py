@@ -1,0 +1,78 @@
+"""What the runner knows of one partition that is assigned to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic
+
+from driftloop_bus.backoff import Backoff
+from driftloop_bus.flood import Gauge
+from driftloop_bus.parking import Parked
+from driftloop_bus.ports import Claim, Slice, TopicPartition
+from driftloop_bus.routes import H
+from driftloop_bus.work import Work
+
+
+@dataclass(slots=True, eq=False)
+class Partition(Generic[H]):
+    """A partition with its claim, the slice that it is at, and what stands in the way."""
+
+    topic: str
+    number: int
+    backoff: Backoff
+    claim: Claim | None = None
+    slice: Slice | None = None
+    work: Work[H] | None = None
+    failures: int = 0
+    """How often the slice failed by what it holds; TryAgain is no failure."""
+    unsure: bool = False
+    """Whether the last commit may have happened although it said TryAgain."""
+    paused: bool = False
+    """Whether polls return nothing of it; it goes on with a seek."""
+    retry_at: float = 0.0
+    reason: str = ""
+    """Why it waits; it goes on by itself."""
+    stopped: str = ""
+    """Why it stands still until a person comes."""
+    gauge: Gauge = field(default_factory=Gauge)
+    parked: Sequence[Parked] = ()
+    published: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.number}"
+
+    @property
+    def place(self) -> TopicPartition:
+        """Topic and number."""
+        return self.topic, self.number
+
+    def is_due(self, now: float) -> bool:
+        """Whether its slice can be handled now."""
+        return self.slice is not None and self.claim is not None and not self.stopped and self.retry_at <= now
+
+    def begin(self, one: Slice, work: Work[H]) -> None:
+        """The slice is next."""
+        self.slice, self.work, self.failures, self.unsure = one, work, 0, False
+
+    def wait(self, reason: str) -> None:
+        """It comes again after a back-off."""
+        self.retry_at, self.reason = time.monotonic() + self.backoff.next_s(), reason
+
+    def well(self) -> None:
+        """Nothing stands in the way, and no slice is begun."""
+        self.slice, self.work, self.failures, self.unsure = None, None, 0, False
+        self.retry_at, self.reason = 0.0, ""
+        self.backoff.reset()
+
+    def finish(self, next_offset: int) -> None:
+        """The slice is committed."""
+        if self.claim is not None:
+            self.claim = replace(self.claim, next_offset=next_offset)
+        self.well()
+
+    def drop(self, reason: str, until: float) -> None:
+        """Somebody else's now; claimed again at `until` if it is still assigned to us."""
+        self.well()
+        self.claim, self.retry_at, self.reason = None, until, reason

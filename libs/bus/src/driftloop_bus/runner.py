@@ -1,0 +1,323 @@
+"""The loop around every handler: poll, decode, one transaction per slice, and what each kind of error means.
+
+Offsets, effects and what follows are committed together, so a record has its effects once, whatever dies when. Slices of
+different partitions are handled one after another; one that must wait does not hold up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, Generic
+
+from driftloop_bus.backoff import Backoff
+from driftloop_bus.errors import BadMessage, Fenced, TryAgain
+from driftloop_bus.flood import Gauge
+from driftloop_bus.handling import Cut, Handling, flood_in
+from driftloop_bus.observer import Note, Observer, unobserved
+from driftloop_bus.partition import Partition
+from driftloop_bus.ports import Consumer, Ledger, Log, Slice, TopicPartition, Transaction
+from driftloop_bus.routes import H, Route, every, on, on_batch, on_every, plan, reads
+from driftloop_bus.ticks import Ticks
+from driftloop_bus.work import prepare
+
+__all__ = ["Runner", "every", "on", "on_batch", "on_every"]
+
+# Hot topics are handled thousands of rows at a time: a worker waits for commits more than it computes.
+HOT_RECORDS: Final = 5_000
+CONTROL_RECORDS: Final = 500
+POLL_WAIT_MS: Final = 500
+# A woken zombie that claims at once evicts the rightful owner: it waits until the group has surely noticed.
+SESSION_TIMEOUT_S: Final = 30.0
+HINT_EACH_S: Final = 1.0
+HINT_DEADLINE_S: Final = 2.0
+
+
+class Runner(Generic[H]):
+    """Hears the topics of its routes as one member of its group. `run` returns after `stop`, and never gives up before."""
+
+    def __init__(
+        self,
+        service: str,
+        group: str,
+        log: Log,
+        ledger: Ledger,
+        handlers: Callable[[Transaction], H],
+        routes: Sequence[Route[H]],
+        *,
+        version: str = "",
+        wake: Callable[[], None] = lambda: None,
+        observe: Observer = unobserved,
+        rejoin_after_s: float = SESSION_TIMEOUT_S,
+        max_records: int | None = None,
+        chance: random.Random | None = None,
+    ) -> None:
+        """service: reads and writes what the catalogue gives it; group: the name of its offsets and dead letters.
+
+        handlers: makes the object that lives for one transaction.
+        wake: told after each commit that left something in the outbox (`Relay.wake`).
+        Raises LookupError or ValueError where routes contradict the catalogue.
+        """
+        self._log, self._ledger, self._observe, self._wake = log, ledger, observe, wake
+        self._plan = plan(routes, reads(service))
+        self._group = group
+        self._handling = Handling(service, self._group, version, handlers)
+        self._ticks = Ticks(self._plan.ticks, ledger, self._handling, wake, observe)
+        self._max_records = max_records or (HOT_RECORDS if self._plan.batches else CONTROL_RECORDS)
+        self._rejoin_after_s, self._chance = rejoin_after_s, chance or random.Random()
+        self._parts: dict[TopicPartition, Partition[H]] = {}
+        self._consumer: Consumer | None = None
+        self._hints: dict[TopicPartition, int] = {}
+        self._hint_at = 0.0
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Hears until `stop`; then what was begun is finished and the group is left."""
+        if not self._plan.topics():
+            while not self._stopping.is_set():
+                await self._ticks.due()
+                await asyncio.sleep(self._ticks.wait_s(POLL_WAIT_MS / 1000))
+            return
+        self._consumer = await self._log.consumer(self._plan.topics(), self._group, self._assigned, self._revoked)
+        try:
+            while not self._stopping.is_set():
+                await self._round(self._consumer)
+            await self._hint(self._consumer, force=True)
+        finally:
+            await self._consumer.close()
+
+    def stop(self) -> None:
+        """`run` returns after the slice that it is at."""
+        self._stopping.set()
+
+    def positions(self) -> dict[str, dict[int, int]]:
+        """The next offset of each partition that is ours: everything before it has its effects."""
+        found: dict[str, dict[int, int]] = {}
+        for part in self._parts.values():
+            if part.claim is not None:
+                found.setdefault(part.topic, {})[part.number] = part.claim.next_offset
+        return found
+
+    def paused(self) -> dict[TopicPartition, str]:
+        """Partitions that stand still until a person resumes them, with the reason."""
+        return {part.place: part.stopped for part in self._parts.values() if part.stopped}
+
+    def resume(self, topic: str, partition: int) -> None:
+        """The partition goes on where it stood; its flood is forgotten. Nothing happens to one that is not paused."""
+        part = self._parts.get((topic, partition))
+        if part is not None and part.stopped and self._consumer is not None:
+            part.stopped, part.gauge = "", Gauge()
+            self._rewind(self._consumer, part)
+
+    @property
+    def waiting_for(self) -> str | None:
+        """Why something that could go on does not, for people; None when all is well."""
+        if self._consumer is not None and self._consumer.waiting_for:
+            return self._consumer.waiting_for
+        return next((f"{part}: {part.reason}" for part in self._parts.values() if part.reason), None)
+
+    async def _round(self, consumer: Consumer) -> None:
+        for part in self._unclaimed():
+            await self._claim(consumer, part)
+        for one in await consumer.poll(self._max_records, self._wait_ms()):
+            self._take(consumer, one)
+        for part in [part for part in self._parts.values() if part.is_due(time.monotonic())]:
+            if self._is_ours(part) and not self._stopping.is_set():
+                await self._turn(consumer, part)
+        await self._ticks.due()
+        await self._hint(consumer)
+
+    # What is ours
+
+    async def _assigned(self, partitions: Collection[TopicPartition]) -> None:
+        for place in partitions:
+            self._parts[place] = Partition(*place, Backoff(chance=self._chance))
+
+    async def _revoked(self, partitions: Collection[TopicPartition]) -> None:
+        # What is being handled goes on: if a successor claims the partition first, the commit is fenced.
+        for place in partitions:
+            self._parts.pop(place, None)
+            self._hints.pop(place, None)
+
+    def _is_ours(self, part: Partition[H]) -> bool:
+        return self._parts.get(part.place) is part
+
+    def _unclaimed(self) -> list[Partition[H]]:
+        now = time.monotonic()
+        return [
+            part for part in self._parts.values() if part.claim is None and part.retry_at <= now and not part.stopped
+        ]
+
+    async def _claim(self, consumer: Consumer, part: Partition[H]) -> None:
+        self._pause(consumer, part)
+        try:
+            claim = await self._ledger.claim(*part.place)
+            end = (await consumer.end_offsets()).get(part.place, claim.next_offset)
+        except TryAgain as error:
+            self._postpone(consumer, part, error)
+            return
+        if not self._is_ours(part):
+            return
+        part.claim = claim
+        self._observe(Note("claimed", *part.place, offset=claim.next_offset))
+        if end < claim.next_offset:
+            self._gap(consumer, part, f"the log ends at {end}, handled was up to {claim.next_offset}")
+        else:
+            part.well()
+            self._rewind(consumer, part)
+
+    # One slice
+
+    def _take(self, consumer: Consumer, one: Slice) -> None:
+        part = self._parts.get((one.topic, one.partition))
+        if part is None or part.claim is None or part.slice is not None or part.stopped:
+            # Read again later: whoever lets the partition go on seeks first.
+            return
+        if one.start < part.claim.next_offset:
+            self._gap(consumer, part, f"the log goes on at {one.start}, handled was up to {part.claim.next_offset}")
+            return
+        part.begin(one, prepare(self._plan, one.records))
+        self._cut_at_flood(part)
+
+    def _cut_at_flood(self, part: Partition[H]) -> None:
+        """What can't be decoded is known before anything is handled: the slice ends where it floods."""
+        if part.slice is None or part.work is None or not part.work.bad:
+            return
+        _, cut = part.gauge.after(part.slice.records, {one.record.offset for one in part.work.bad})
+        if cut is not None:
+            self._shorten(part, cut)
+
+    def _shorten(self, part: Partition[H], records: int) -> None:
+        if part.slice is not None:
+            part.slice = Slice(part.topic, part.number, part.slice.records[:records])
+            part.work = prepare(self._plan, part.slice.records)
+
+    async def _turn(self, consumer: Consumer, part: Partition[H]) -> None:
+        """The slice of the partition has its effects, or waits for its next turn, or is dropped."""
+        started = time.monotonic()
+        try:
+            if part.unsure and not await self._still_to_do(consumer, part):
+                return
+            await self._handle(part)
+        except TryAgain as error:
+            part.unsure = True
+            self._postpone(consumer, part, error)
+        except Fenced as error:
+            self._fence(consumer, part, error)
+        except Cut as cut:
+            self._shorten(part, cut.records)
+        except Exception as error:  # noqa: BLE001  # a bug: tried again, narrowed, parked
+            self._failed(consumer, part, error)
+        else:
+            self._done(consumer, part, time.monotonic() - started)
+
+    async def _still_to_do(self, consumer: Consumer, part: Partition[H]) -> bool:
+        """After a commit whose outcome is unknown: False when it happened, and the partition goes on behind it."""
+        assert part.claim is not None
+        assert part.slice is not None
+        before, part.claim = part.claim.next_offset, await self._ledger.current(part.claim)
+        part.unsure = False
+        if part.claim.next_offset == before:
+            return True
+        self._wake()
+        part.well()
+        self._rewind(consumer, part)
+        return False
+
+    async def _handle(self, part: Partition[H]) -> None:
+        assert part.claim is not None
+        assert part.slice is not None
+        assert part.work is not None
+        start, end = part.claim.next_offset, part.slice.end
+        async with self._ledger.batch(part.claim, start, end) as tx:
+            if part.failures:
+                part.parked = await self._handling.narrowed(tx, part.slice, part.work, part.failures + 1, part.gauge)
+                part.published = 1
+            else:
+                part.parked = part.work.bad
+                part.published = await self._handling.at_once(tx, part.work)
+
+    def _done(self, consumer: Consumer, part: Partition[H], seconds: float) -> None:
+        assert part.slice is not None
+        one = part.slice
+        self._observe(Note("handled", *part.place, offset=one.end, records=len(one.records), seconds=seconds))
+        for parked in part.parked:
+            at = parked.record.offset
+            self._observe(
+                Note("parked", *part.place, offset=at, records=1, reason=str(parked.error), error=parked.error)
+            )
+        if part.published:
+            self._wake()
+        part.gauge, _ = part.gauge.after(one.records, {parked.record.offset for parked in part.parked})
+        part.finish(one.end)
+        self._hints[part.place] = one.end
+        if part.gauge.flooded:
+            self._flood(consumer, part, one)
+        elif part.paused:
+            self._rewind(consumer, part)
+
+    # What can go wrong
+
+    def _postpone(self, consumer: Consumer, part: Partition[H], error: TryAgain) -> None:
+        part.wait(error.message)
+        self._pause(consumer, part)
+        self._observe(Note("tried_again", *part.place, reason=error.message, error=error))
+
+    def _failed(self, consumer: Consumer, part: Partition[H], error: Exception) -> None:
+        part.failures += 1
+        if isinstance(error, BadMessage):
+            # The record itself is refused: the next attempt, at once, finds and parks it.
+            self._pause(consumer, part)
+            return
+        part.wait(f"{type(error).__name__}: {error}")
+        self._pause(consumer, part)
+        self._observe(Note("bug", *part.place, reason=str(error), error=error))
+
+    def _fence(self, consumer: Consumer, part: Partition[H], error: Fenced) -> None:
+        self._pause(consumer, part)
+        part.drop(error.message, time.monotonic() + self._rejoin_after_s)
+        self._hints.pop(part.place, None)
+        self._observe(Note("fenced", *part.place, reason=error.message, error=error))
+
+    def _flood(self, consumer: Consumer, part: Partition[H], one: Slice) -> None:
+        alarm = flood_in(one, part.gauge)
+        part.stopped = alarm.message
+        self._pause(consumer, part)
+        self._observe(Note("flooded", *part.place, reason=alarm.message, error=alarm))
+
+    def _gap(self, consumer: Consumer, part: Partition[H], reason: str) -> None:
+        part.stopped = f"{part}: OffsetGap: {reason}; a person must say where to go on"
+        self._pause(consumer, part)
+        self._observe(Note("gap", *part.place, reason=part.stopped))
+
+    def _rewind(self, consumer: Consumer, part: Partition[H]) -> None:
+        if part.claim is not None and self._is_ours(part):
+            consumer.seek(*part.place, part.claim.next_offset)
+            consumer.resume([part.place])
+            part.paused = False
+
+    def _pause(self, consumer: Consumer, part: Partition[H]) -> None:
+        consumer.pause([part.place])
+        part.paused = True
+
+    # What goes on beside it
+
+    def _wait_ms(self) -> int:
+        """As long as a poll may wait before something else is due."""
+        now = time.monotonic()
+        waiting = [part.retry_at - now for part in self._parts.values() if part.retry_at > now]
+        if any(part.is_due(now) for part in self._parts.values()):
+            return 0
+        return max(1, int(self._ticks.wait_s(min([POLL_WAIT_MS / 1000, *waiting])) * 1000))
+
+    async def _hint(self, consumer: Consumer, *, force: bool = False) -> None:
+        now = time.monotonic()
+        if not self._hints or (now < self._hint_at and not force):
+            return
+        hints, self._hints, self._hint_at = self._hints, {}, now + HINT_EACH_S
+        try:
+            await asyncio.wait_for(consumer.hint(hints), HINT_DEADLINE_S)
+        except (TryAgain, TimeoutError) as error:
+            self._observe(Note("hint_lost", records=len(hints), reason=str(error), error=error))
