@@ -1,0 +1,191 @@
+"""Hears predictions, outcomes and what the control plane says; returns what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+import numpy as np
+from driftloop_bus.batches import OutcomeBatch, PredictionBatch
+from driftloop_bus.errors import TryAgain
+from driftloop_bus.ports import TopicPartition
+from driftloop_contracts import AnyEvent, Event
+from driftloop_contracts.control_plane import CommandGiven, DeploymentChanged, ModelDeclared, ModelRetired
+from driftloop_contracts.loop import CandidateTrained, TrainingFailed
+from driftloop_contracts.topics import DECLARATIONS, DEPLOYMENTS
+
+from monitor.domain import deploy, policy
+from monitor.domain.clock import advanced
+from monitor.domain.state import ModelState
+from monitor.handlers import heard, told
+from monitor.handlers.decisions import Decisions, Followed
+from monitor.handlers.measures import Measures
+from monitor.notes import Notes
+from monitor.ports import Documents, Positions, Ready, Rows, States
+
+B = TypeVar("B", PredictionBatch, OutcomeBatch)
+# A declaration may lag behind the command that follows it by a relay's turn, not by more.
+COMMAND_WAITS: Final = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """The handlers of one transaction."""
+
+    states: States
+    rows: Rows
+    documents: Documents
+    positions: Positions
+    ready: Ready
+    notes: Notes
+
+    async def on_predictions(self, batch: PredictionBatch) -> list[AnyEvent]:
+        """Every prediction of a declared model is remembered; what its time made due has been decided."""
+        reached = _reached(batch)
+        served = batch.take(heard.without_history(batch))
+        events: list[AnyEvent] = []
+        for state, part in await self._of_declared(served.by_model()):
+            clocks, before = advanced(state.clocks, "predictions", part.streams, part.times)
+            arrived = np.maximum(part.times, before)
+            kept = state.rules.kept if state.rules else ()
+            await self.rows.add_predictions(state.model, heard.prediction_rows(part, arrived, kept))
+            events += await self._decided(replace(state, clocks=clocks), reached)
+        return events
+
+    async def on_outcomes(self, batch: OutcomeBatch) -> list[AnyEvent]:
+        """Every outcome of a declared model is remembered; what its time made due has been decided."""
+        reached = _reached(batch)
+        fresh = batch.take(heard.without_history(batch))
+        events: list[AnyEvent] = []
+        for state, part in await self._of_declared(fresh.by_model()):
+            clocks, before = advanced(state.clocks, "outcomes", part.streams, part.times)
+            await self.rows.add_outcomes(state.model, heard.outcome_rows(part, np.maximum(part.times, before)))
+            events += await self._decided(replace(state, clocks=clocks), reached)
+        return events
+
+    async def on_deployment_changed(self, event: Event[DeploymentChanged]) -> list[AnyEvent]:
+        """The version that answers now is held to its own back-test; incidents of the one before are over."""
+        model = event.data.model
+        state = await self.states.lock_or_make(model)
+        known = await self.documents.deployment(model)
+        if known and known.data.revision >= event.data.revision:
+            return []
+        await self.documents.put_deployment(event)
+        return await self._concluded(*self._deployed(state, event))
+
+    async def on_model_declared(self, event: Event[ModelDeclared]) -> list[AnyEvent]:
+        """The declaration holds; what waited for it goes on."""
+        model = event.data.model
+        state = await self.states.lock_or_make(model)
+        rules, deployment = heard.declared_rules(event), await self.documents.deployment(model)
+        champion = heard.deployment_of(deployment, rules).champion if deployment else None
+        state = deploy.declared(state, rules, heard.link(event), champion)
+        state, events = self._deployed(state, deployment) if deployment else (state, [])
+        for command in await self.documents.waiting_commands(model):
+            await self.documents.drop_command(command.id)
+            state, more = await self._retrain(state, command)
+            events += more
+        return await self._concluded(state, events)
+
+    async def on_model_retired(self, event: Event[ModelRetired]) -> list[AnyEvent]:
+        """The model is watched no more."""
+        state = (await self.states.lock([event.data.model])).get(event.data.model)
+        if state is None:
+            return []
+        state, over = deploy.retired(state, event.data.reason)
+        return await self._concluded(state, [_cleared(event, state, one) for one in over])
+
+    async def on_command(self, event: Event[CommandGiven]) -> list[AnyEvent]:
+        """A retrain that a person asks for is requested or refused; other commands are the registry's."""
+        if event.data.command != "retrain":
+            return []
+        state = (await self.states.lock([event.data.model])).get(event.data.model)
+        if state is None or (state.rules is None and not state.retired):
+            await self.documents.put_command(event)
+            return []
+        return await self._concluded(*await self._retrain(state, event))
+
+    async def on_tick(self, now: datetime) -> list[AnyEvent]:
+        """Commands whose model nobody declared are refused; the wall clock only says how long they waited."""
+        events: list[AnyEvent] = []
+        for command in await self.documents.waiting_commands():
+            if now - (command.recorded_at or command.time) >= COMMAND_WAITS:
+                await self.documents.drop_command(command.id)
+                events.append(
+                    told.refused(command, f"model {command.data.model} is not declared: apply its document first")
+                )
+        return events
+
+    async def on_candidate_trained(self, event: Event[CandidateTrained]) -> list[AnyEvent]:
+        """The request led to a candidate: its rollout, or the lack of one, is what comes next."""
+        state = (await self.states.lock([event.data.model])).get(event.data.model)
+        if state is None or state.rules is None:
+            return []
+        at_us = max(heard.us_of(event.time), state.clocks.watermark)
+        pursuit = policy.trained(state.pursuit, state.rules, event.data.request_id, at_us)
+        return await self._concluded(replace(state, pursuit=pursuit), [])
+
+    async def on_training_failed(self, event: Event[TrainingFailed]) -> list[AnyEvent]:
+        """The request led to nothing: more of the new world is waited for."""
+        state = (await self.states.lock([event.data.model])).get(event.data.model)
+        if state is None or state.rules is None:
+            return []
+        pursuit = policy.failed(state.pursuit, state.rules, event.data.request_id)
+        return await self._concluded(replace(state, pursuit=pursuit), [])
+
+    @property
+    def _decisions(self) -> Decisions:
+        return Decisions(self.rows, self.documents, self.positions, Measures(self.rows))
+
+    async def _of_declared(self, parts: Mapping[str, B]) -> Sequence[tuple[ModelState, B]]:
+        """The locked state of each declared model, with its rows; the others' rows are counted and kept out."""
+        if parts:
+            await self._wait_for_declarations()
+        states = await self.states.lock(sorted(parts))
+        known = {model: state for model, state in states.items() if state.rules and not state.retired}
+        for model in parts.keys() - known.keys():
+            self.notes.kept_out(model, len(parts[model]))
+        return [(known[model], parts[model]) for model in sorted(known)]
+
+    async def _wait_for_declarations(self) -> None:
+        if not self.ready.declared(await self.positions.read([DECLARATIONS.name, DEPLOYMENTS.name])):
+            raise TryAgain("declarations and deployments from before the start are not read yet")
+
+    def _deployed(self, state: ModelState, event: Event[DeploymentChanged]) -> Followed:
+        if state.rules is None or event.data.revision <= state.revision:
+            return state, []
+        state, over = deploy.deployed(state, state.rules, heard.deployment_of(event, state.rules))
+        return state, [_cleared(event, state, one) for one in over]
+
+    async def _retrain(self, state: ModelState, command: Event[CommandGiven]) -> Followed:
+        if state.retired or state.rules is None:
+            return state, [told.refused(command, f"model {state.model} is retired")]
+        if state.frozen:
+            return state, [told.refused(command, f"model {state.model} is frozen: unfreeze it first")]
+        deployment = await self.documents.deployment(state.model)
+        offsets = await self._decisions.offsets({})
+        event = told.commanded(command, deployment.data if deployment else None, state.rules, offsets)
+        pursuit = replace(
+            policy.asked(state.pursuit, heard.us_of(command.time)), stage="requested", request_id=event.id
+        )
+        return replace(state, pursuit=pursuit), [event]
+
+    async def _concluded(self, state: ModelState, events: list[AnyEvent]) -> list[AnyEvent]:
+        return [*events, *await self._decided(state, {})]
+
+    async def _decided(self, state: ModelState, reached: dict[TopicPartition, int]) -> list[AnyEvent]:
+        """Whatever is due is decided, and the state is kept."""
+        state, events = await self._decisions.due(state, reached)
+        await self.states.put(state)
+        self.notes.saw(state)
+        return events
+
+
+def _reached(batch: PredictionBatch | OutcomeBatch) -> dict[TopicPartition, int]:
+    return {(batch.topic, batch.partition): int(batch.offsets.max()) + 1} if len(batch) else {}
+
+
+def _cleared(event: AnyEvent, state: ModelState, over: deploy.Cleared) -> AnyEvent:
+    return told.cleared(event.as_cause(), state.model, over, heard.us_of(event.time))

@@ -1,0 +1,55 @@
+"""What people are shown on `/ready`: kept in memory only, nothing is decided by it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+from monitor.domain.state import ModelState
+from monitor.domain.watch import OWN_WINDOWS
+
+# Strangers choose names: no more of them than this are remembered.
+MAX_UNKNOWN: Final = 100
+
+
+class Notes:
+    """The newest state of each model, and the models that nobody declared."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, dict[str, Any]] = {}
+        self._unknown: Counter[str] = Counter()
+
+    def kept_out(self, model: str, rows: int) -> None:
+        """These rows belong to a model that is not declared, or no more."""
+        known = model in self._unknown or len(self._unknown) < MAX_UNKNOWN
+        self._unknown[model if known else "(others)"] += rows
+
+    def saw(self, state: ModelState) -> None:
+        """The model stands so. Said before the commit: a failed one is soon followed by another."""
+        self._unknown.pop(state.model, None)
+        self._models[state.model] = {
+            "watermark_us": state.clocks.watermark,
+            "champion": state.served.version if state.served else None,
+            "watch": _watch(state),
+            "retrain": state.pursuit.stage,
+            "incidents": len(state.incidents),
+            "left_out": dict(state.counts),
+        }
+
+    def models(self) -> dict[str, dict[str, Any]]:
+        """By model."""
+        return self._models
+
+    def undeclared(self) -> dict[str, int]:
+        """Rows that were kept out, by the model that they name."""
+        return dict(self._unknown)
+
+
+def _watch(state: ModelState) -> str:
+    if state.retired:
+        return "retired"
+    if state.watch is None:
+        return "no version serves"
+    if state.watch.blind:
+        return f"version {state.watch.version} brought no losses to hold: {len(state.watch.own)} of {OWN_WINDOWS} windows gathered"
+    return f"version {state.watch.version} is held to its back-test"

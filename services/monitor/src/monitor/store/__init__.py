@@ -1,0 +1,1 @@
+"""What the monitor remembers: in Postgres, and the same in memory."""
