@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from driftloop_local.children import MAX_LOG_BYTES, Identity, open_log
+from driftloop_local.children import MAX_LOG_BYTES, Identity, bound_log, open_log
 from driftloop_local.errors import StackRefused
 from driftloop_local.home import Home, cache_folder
+from driftloop_local.parts import reasons_in
 from driftloop_local.record import Board, Record, read_record
 from driftloop_local.screen import without_password
 from driftloop_local.services import SERVICES
@@ -67,13 +68,20 @@ def test_a_supervisor_is_running_only_when_pid_and_start_time_fit(home: Home) ->
     assert not Record(supervisor=Identity(pid=1, started=1.0)).is_running
 
 
-def test_a_log_that_has_grown_too_long_is_set_aside(home: Home) -> None:
+def test_a_log_that_has_grown_too_long_is_set_aside_also_under_its_writer(home: Home) -> None:
     path = home.log("kafka")
-    path.write_bytes(b"x" * (MAX_LOG_BYTES + 1))
-    with open_log(path) as log:
-        log.write(b"new")
+    with open_log(path) as writer:
+        writer.write(b"x" * (MAX_LOG_BYTES + 1))
+        writer.flush()
+        bound_log(path)
+        writer.write(b"new")
     assert path.read_bytes() == b"new"
     assert path.with_name("kafka.log.1").stat().st_size == MAX_LOG_BYTES + 1
+
+
+def test_why_a_service_is_not_ready_is_said_in_its_own_words() -> None:
+    assert reasons_in('{"ready": false, "reasons": {"kafka": "no topic runs.v1"}}') == "kafka: no topic runs.v1"
+    assert reasons_in("<html>") == "<html>"
 
 
 def test_a_service_brings_what_it_stands_on() -> None:
@@ -83,7 +91,7 @@ def test_a_service_brings_what_it_stands_on() -> None:
 
 
 def test_an_unknown_part_is_refused_and_the_known_ones_are_named() -> None:
-    with pytest.raises(StackRefused, match="zookeeper.*\n.*kafka, postgres, registry"):
+    with pytest.raises(StackRefused, match=r"zookeeper.*\n.*kafka, postgres, registry"):
         chosen_parts(["kafka", "zookeeper"])
 
 

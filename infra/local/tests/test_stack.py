@@ -20,7 +20,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from driftloop_local.errors import StackRefused
-from driftloop_local.launch import stop
 from driftloop_local.ports import is_free
 from driftloop_local.record import read_record
 from driftloop_local.stack import LocalStack

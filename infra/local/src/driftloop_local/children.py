@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import shutil
 import signal
 import sys
 import time
@@ -55,11 +56,21 @@ def dies_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
 
 
 def open_log(path: Path) -> IO[bytes]:
-    """Opened for appending; a log that has grown beyond MAX_LOG_BYTES is set aside as `.1` first."""
+    """Opened for appending, bounded first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
-        path.replace(path.with_name(f"{path.name}.1"))
+    bound_log(path)
     return path.open("ab")
+
+
+def bound_log(path: Path) -> None:
+    """A log that has grown beyond MAX_LOG_BYTES is set aside as `.1` and begins anew.
+
+    By copying, since a child may be writing it: it appends, so it goes on at the new beginning. What it writes between
+    the two steps is lost.
+    """
+    if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
+        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+        os.truncate(path, 0)
 
 
 async def start_child(

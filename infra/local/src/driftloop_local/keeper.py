@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from driftloop_local.backoff import Restarts
-from driftloop_local.children import RunAs, end_child, identity_of, start_child
+from driftloop_local.children import RunAs, bound_log, end_child, identity_of, start_child
 from driftloop_local.errors import StackRefused
 from driftloop_local.home import Home
 from driftloop_local.record import Board, State
 
 LOOK_EVERY_S: Final = 0.1
+ASK_AGAIN_AFTER_S: Final = 0.2
 ASK_A_READY_PART_EVERY_S: Final = 3.0
 
 Probe = Callable[[], Awaitable[str | None]]
@@ -99,6 +100,8 @@ class Keeper:
             await asyncio.wait([watch])
             await end_child(child, signal.SIGKILL, 1.0)
             await ended
+            # Its pid may be somebody else's from now on.
+            self._child = None
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
 
     async def _start(self) -> Process:
@@ -116,7 +119,8 @@ class Keeper:
                 return
             if time.monotonic() >= ask_again_at:
                 is_ready = await self._ask()
-                ask_again_at = time.monotonic() + (ASK_A_READY_PART_EVERY_S if is_ready else 0)
+                ask_again_at = time.monotonic() + (ASK_A_READY_PART_EVERY_S if is_ready else ASK_AGAIN_AFTER_S)
+                bound_log(self._log)
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _ask(self) -> bool:

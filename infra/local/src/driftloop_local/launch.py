@@ -18,7 +18,7 @@ from driftloop_local.home import Home
 from driftloop_local.jars import Fetched, ensure_jars, jar_folder, locked
 from driftloop_local.record import PartStatus, Record, read_record
 from driftloop_local.services import KAFKA, POSTGRES
-from driftloop_local.wanted import Wanted, read_wanted, write_wanted
+from driftloop_local.wanted import Wanted, everything, read_wanted, write_wanted
 
 LOOK_EVERY_S: Final = 0.05
 SUPERVISOR_STARTS_WITHIN_S: Final = 15.0
@@ -34,6 +34,8 @@ class Launched:
     pid: int
     attached: bool
     """True: a supervisor was running already, and was told what is wanted besides."""
+    process: subprocess.Popen[bytes] | None = None
+    """The supervisor as a child of this process, when it was started here."""
 
 
 def launch(home: Home, wanted: Wanted, watch: WatchDownloads, *, dies_with_caller: bool) -> Launched:
@@ -50,7 +52,8 @@ def launch(home: Home, wanted: Wanted, watch: WatchDownloads, *, dies_with_calle
             write_wanted(home, read_wanted(home).joined(wanted))
             return Launched(running.supervisor.pid, attached=True)
         write_wanted(home, wanted)
-        return Launched(start_supervisor(home, dies_with_caller), attached=False)
+        process = start_supervisor(home, dies_with_caller)
+        return Launched(process.pid, attached=False, process=process)
 
 
 def refuse_what_cannot_start(wanted: Wanted, watch: WatchDownloads) -> None:
@@ -63,8 +66,8 @@ def refuse_what_cannot_start(wanted: Wanted, watch: WatchDownloads) -> None:
         postgres.run_as()
 
 
-def start_supervisor(home: Home, dies_with_caller: bool) -> int:
-    """Returns its pid once it has written its record."""
+def start_supervisor(home: Home, dies_with_caller: bool) -> subprocess.Popen[bytes]:
+    """Returns once it has written its record."""
     with open_log(home.log("supervisor")) as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "driftloop_local.supervisor"],
@@ -80,7 +83,7 @@ def start_supervisor(home: Home, dies_with_caller: bool) -> int:
     while time.monotonic() < deadline and process.poll() is None:
         supervisor = read_record(home).supervisor
         if supervisor is not None and supervisor.pid == process.pid:
-            return process.pid
+            return process
         time.sleep(LOOK_EVERY_S)
     raise StackRefused(
         f"the supervisor did not start:\n{tail(home.log('supervisor'))}", f"read {home.log('supervisor')}"
@@ -89,9 +92,10 @@ def start_supervisor(home: Home, dies_with_caller: bool) -> int:
 
 def not_ready(record: Record, wanted: Wanted) -> list[PartStatus | str]:
     """The wanted parts (and the jobs before them) that are not up, those not begun yet by name alone."""
-    begun: list[PartStatus | str] = [status for status in record.parts.values() if not status.is_up]
-    absent = {*record.parts, *record.missing}
-    return [*begun, *(name for name in wanted.parts if name not in absent)]
+    unasked = set(everything()) - set(wanted.parts)
+    begun = [status for status in record.parts.values() if status.name not in unasked and not status.is_up]
+    known = {*record.parts, *record.missing}
+    return [*begun, *(name for name in wanted.parts if name not in known)]
 
 
 def wait_until_ready(home: Home, wanted: Wanted, within_s: float, tell: Callable[[Record], None]) -> Record:

@@ -1,5 +1,6 @@
 """The parts of a stack as child processes: what each is started with, and how it says that it is ready."""
 
+import json
 import os
 import signal
 import sys
@@ -108,12 +109,23 @@ async def lives() -> str | None:
 def asks(url: str) -> Probe:
     """Ready is who answers 200 there; anything else is the reason why not."""
 
+    # One for the life of the part: each builds a TLS context. No proxy stands between us and our own loopback.
+    client = httpx.AsyncClient(timeout=READY_WITHIN_S, trust_env=False)
+
     async def why_not_ready() -> str | None:
         try:
-            async with httpx.AsyncClient(timeout=READY_WITHIN_S, trust_env=False) as client:
-                answer = await client.get(url)
+            answer = await client.get(url)
         except httpx.TransportError as error:
             return f"{url}: {error or type(error).__name__}"
-        return None if answer.status_code == 200 else f"{url}: {answer.status_code} {answer.text[:MAX_REASON]}"
+        return None if answer.status_code == 200 else f"{url}: {answer.status_code} {reasons_in(answer.text)}"
 
     return why_not_ready
+
+
+def reasons_in(body: str) -> str:
+    """The `reasons` that our services give by part; of any other body its beginning."""
+    try:
+        reasons = json.loads(body)["reasons"]
+        return "; ".join(f"{part}: {reason}" for part, reason in reasons.items())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return body[:MAX_REASON]

@@ -13,6 +13,7 @@ thread. Choose a short folder that other users may pass when running as root.
 import asyncio
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +48,7 @@ class LocalStack:
         """only: names of parts (`kafka`, `postgres`, or services, which bring both); everything when None."""
         self.home = Home(home.resolve())
         self._wanted = Wanted(chosen_parts(only), code_path)
+        self._supervisor: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -59,7 +61,8 @@ class LocalStack:
 
     def start(self) -> None:
         """Returns when every wanted part is ready. Raises StackRefused otherwise, and nothing is left running."""
-        launch(self.home, self._wanted, unwatched, dies_with_caller=True)
+        launched = launch(self.home, self._wanted, unwatched, dies_with_caller=True)
+        self._supervisor = launched.process
         try:
             self.wait_until_ready()
         except BaseException:
@@ -69,6 +72,8 @@ class LocalStack:
     def stop(self) -> None:
         """Stops every part and the supervisor. The data stay: `start` resumes from them."""
         stop(self.home, GONE_WITHIN_S)
+        if self._supervisor is not None:
+            self._supervisor.wait(GONE_WITHIN_S)
 
     @property
     def record(self) -> Record:
