@@ -318,7 +318,7 @@ def test_recorded_requests_of_stock_clients_are_read_as_they_were_meant() -> Non
         if length is not None:
             assert len(json_part) == int(length)
         headers = [(b"inference-header-content-length", length.encode())] if length else []
-        request, tensors = opened({"headers": headers}, json_part + bytes.fromhex(tail))
+        _, tensors = opened({"headers": headers}, json_part + bytes.fromhex(tail))
         assert set(tensors) == {one["name"] for one in told["rq"]["inputs"]}
         for one in told["rq"]["inputs"]:
             assert len(tensors[one["name"]][1]) == np.prod(one["shape"])

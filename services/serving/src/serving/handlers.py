@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from driftloop_bus.errors import Refused
-from driftloop_contracts import AnyEvent, Event, derived_id, first
+from driftloop_bus.ports import Outgoing
+from driftloop_contracts import AnyEvent, Event, rfc3339
 from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ModelRetired
-from driftloop_contracts.data_plane import FeaturesUpdated, PredictionMade
+from driftloop_contracts.data_plane import FeaturesUpdated
 from serving.domain.features import Promise, Scalar, Seen, columns, faults, see, segment
 from serving.domain.rollout import Loaded, Shown
 from serving.ports import Counts, Models, Readings
+from serving.records import Prediction, Recorder
 from serving.wire import micros, moment, plain, plan_of, promise_of, reading_of
 
 
@@ -153,31 +155,31 @@ class Serving:
                 self._counts.add("view_feature_set_aside", question.model, why)
         return Asked(question, promise, shown, answering, seen, times_us, started_s)
 
-    def predict(self, batch: Sequence[Asked]) -> tuple[list[Answer | Refused], list[AnyEvent]]:
+    def predict(self, batch: Sequence[Asked]) -> tuple[list[Answer | Refused], list[Outgoing]]:
         """An answer to each question, and an event for each row answered: one call a version for the whole batch."""
         answers: dict[int, Answer | Refused] = {}
-        events: list[AnyEvent] = []
+        records: list[Outgoing] = []
         for group in _by_version(batch, lambda asked: [asked.answering]):
             for asked, answer in zip(group.asked, _answers(group), strict=True):
                 answers[id(asked)] = answer
                 if isinstance(answer, Answer):
                     took_ms = (time.perf_counter() - asked.started_s) * 1e3
-                    events += self._events(asked, answer, asked.variant, took_ms)
-        return [answers[id(asked)] for asked in batch], events
+                    records += self._records(asked, answer, asked.variant, took_ms)
+        return [answers[id(asked)] for asked in batch], records
 
-    def follow(self, batch: Sequence[Asked]) -> list[AnyEvent]:
+    def follow(self, batch: Sequence[Asked]) -> list[Outgoing]:
         """What the shadows say to the same rows. A shadow that fails is counted, and nobody else hears of it."""
-        events: list[AnyEvent] = []
+        records: list[Outgoing] = []
         for group in _by_version(batch, _followers):
             started_s = time.perf_counter()
             answers = _answers(group)
             took_ms = (time.perf_counter() - started_s) * 1e3 / max(1, len(answers))
             for asked, answer in zip(group.asked, answers, strict=True):
                 if isinstance(answer, Answer):
-                    events += self._events(asked, answer, "shadow", took_ms, _followed(asked, group.version))
+                    records += self._records(asked, answer, "shadow", took_ms, _followed(asked, group.version))
                 else:
                     self._counts.add("shadow_errors", asked.question.model, group.version.version)
-        return events
+        return records
 
     def _check(self, question: Question, promise: Promise) -> None:
         if not self.any_time and any(row.time is not None for row in question.rows):
@@ -188,14 +190,14 @@ class Serving:
                 said = "; ".join(str(fault) for fault in found[:50])
                 raise Refused(f"{where}{said}", status=422, features=[fault.feature for fault in found])
 
-    def _events(
+    def _records(
         self, asked: Asked, answer: Answer, variant: str, latency_ms: float, rows: Sequence[int] | None = None
-    ) -> list[AnyEvent]:
-        served_at = self._now()
-        return [
-            _event(asked, answer, at, variant, latency_ms, served_at)
-            for at in (range(len(asked.seen)) if rows is None else rows)
-        ]
+    ) -> list[Outgoing]:
+        """The event of each of these rows, of all by default."""
+        recorder = Recorder(asked.question.model, answer.version, variant)
+        served_at = rfc3339(self._now())
+        chosen = range(len(asked.seen)) if rows is None else rows
+        return [recorder.record(_prediction(asked, answer, at, latency_ms), served_at) for at in chosen]
 
 
 @dataclass(slots=True)
@@ -257,26 +259,18 @@ def row_id(question: Question, at: int) -> str:
     return question.id if len(question.rows) == 1 else f"{question.id}/{at}"
 
 
-def _event(
-    asked: Asked, answer: Answer, at: int, variant: str, latency_ms: float, served_at: datetime
-) -> Event[PredictionMade]:
+def _prediction(asked: Asked, answer: Answer, at: int, latency_ms: float) -> Prediction:
     question, seen = asked.question, asked.seen[at]
-    row, prediction_id, version = question.rows[at], row_id(question, at), answer.version
-    data = PredictionMade(
-        prediction_id=prediction_id,
-        model=question.model,
-        version=version,
-        variant=variant,
+    row = question.rows[at]
+    return Prediction(
+        id=row_id(question, at),
+        time=moment(asked.times_us[at]),
         features=seen.values,
         score=answer.scores[at],
         prediction=answer.predictions[at],
         entity=row.entity,
-        keys=dict(row.keys),
+        keys=row.keys,
         segment=segment(asked.promise, seen),
         latency_ms=latency_ms,
         feature_times={view: moment(time_us) for view, time_us in seen.feature_times_us.items()},
-        served_at=served_at,
     )
-    # The model is part of the id: two models may be asked under one prediction id.
-    name = f"{question.model}:{version}:{variant}"
-    return first(data, id=derived_id(prediction_id, name), time=moment(asked.times_us[at]))

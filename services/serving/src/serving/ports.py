@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from driftloop_contracts.event import AnyEvent
+from driftloop_bus.ports import Outgoing
 from serving.domain.features import Reading
 from serving.domain.rollout import Plan, Shown
 
@@ -47,9 +47,9 @@ class Readings(Protocol):
 
 
 class EventSpool(Protocol):
-    """Where prediction events wait until Kafka has them."""
+    """Where prediction events wait until Kafka has them (`driftloop_bus.spool`)."""
 
-    def append(self, events: Sequence[AnyEvent]) -> None:
+    def append(self, records: Sequence[Outgoing]) -> None:
         """They survive the death of this process once it returns. Raises OSError when they can't be kept."""
 
 

@@ -12,7 +12,9 @@ from typing import Any, Final
 import numpy as np
 
 from driftloop_artifacts import ArtifactStore
-from driftloop_contracts import AnyEvent, Event, Fact, first
+from driftloop_bus.codec import decode
+from driftloop_bus.ports import Outgoing, Record
+from driftloop_contracts import Event, Fact, first
 from driftloop_contracts.control_plane import (
     Challenger,
     DeploymentChanged,
@@ -43,16 +45,21 @@ class ListSpool:
         self.events: list[Event[PredictionMade]] = []
         self.broken = False
 
-    def append(self, events: Sequence[AnyEvent]) -> None:
-        """Remembered, unless broken."""
+    def append(self, records: Sequence[Outgoing]) -> None:
+        """Remembered as what a consumer would read, unless broken."""
         if self.broken:
             raise OSError(28, "No space left on device")
+        events = [decode(_as_read(record)) for record in records]
         self.events += events
         self.appends.append([event.data for event in events])
 
     def of(self, variant: str) -> list[PredictionMade]:
         """The predictions of this variant, in order."""
         return [event.data for event in self.events if event.data.variant == variant]
+
+
+def _as_read(record: Outgoing) -> Record:
+    return Record(record.topic, 0, 0, 0, record.key, record.value, record.headers)
 
 
 class Tally:
@@ -168,7 +175,7 @@ class Bench:
     async def settled(self) -> None:
         """Every deployment was tried once."""
         async with asyncio.timeout(DEADLINE_S):
-            while self.shelf.pending():
+            while self.shelf.pending():  # noqa: ASYNC110  # a test looks from outside
                 await asyncio.sleep(0.002)
 
     async def observe(self, view: str, entity: str, values: dict[str, Any], time: datetime, revision: int = 0) -> None:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from driftloop_bus.errors import Refused
-from driftloop_contracts import AnyEvent
+from driftloop_bus.ports import Outgoing
 from serving.handlers import Answer, Asked, Question, Serving
 from serving.ports import Counts, EventSpool
 
@@ -82,9 +82,9 @@ class Ticks:
         asyncio.get_running_loop().call_soon(self.shadows.follow, answered)
 
     def _kept(self, batch: Sequence[Asked]) -> Sequence[Answer | Refused]:
-        answers, events = self.serving.predict(batch)
+        answers, records = self.serving.predict(batch)
         try:
-            self._spool.append(events)
+            self._spool.append(records)
         except OSError as error:
             why = f"the event of this prediction can't be kept: {error.strerror or type(error).__name__}"
             return [Refused(why, status=503)] * len(batch)
@@ -106,7 +106,7 @@ class Ticks:
 class Shadows:
     """Scores what was answered once more, by the versions that answer nobody."""
 
-    def __init__(self, follow: Callable[[Sequence[Asked]], list[AnyEvent]], spool: EventSpool, counts: Counts) -> None:
+    def __init__(self, follow: Callable[[Sequence[Asked]], list[Outgoing]], spool: EventSpool, counts: Counts) -> None:
         self._follow = follow
         self._spool = spool
         self._counts = counts
@@ -138,11 +138,11 @@ class Shadows:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch = self._next()
-            events = await loop.run_in_executor(self._thread, self._follow, batch)
+            records = await loop.run_in_executor(self._thread, self._follow, batch)
             try:
-                self._spool.append(events)
+                self._spool.append(records)
             except OSError:
-                self._counts.add("shadow_rows_dropped", batch[0].question.model, "spool", len(events))
+                self._counts.add("shadow_rows_dropped", batch[0].question.model, "spool", len(records))
 
     def _next(self) -> list[Asked]:
         batch: list[Asked] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -59,11 +58,6 @@ def reading_of(updated: FeaturesUpdated) -> Reading:
 def plain(value: Any) -> Any:
     """A numpy value as Python's: what JSON can say."""
     return value.tolist() if hasattr(value, "tolist") else value
-
-
-def without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
-    """On the wire a missing feature is absent."""
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _rule(name: str, feature: Feature) -> Rule:

@@ -46,8 +46,7 @@ def from_bytes(name: str, datatype: str, shape: Sequence[int], data: memoryview)
     values = np.frombuffer(data, kind)
     if datatype == "BF16":
         values = (values.astype("<u4") << 16).view("<f4")
-    elements = values.tolist()
-    return elements
+    return list(values.tolist())
 
 
 def to_bytes(datatype: str, elements: Sequence[Any]) -> bytes:
