@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from driftloop_artifacts import ArtifactStore
 from driftloop_bus.runner import on
+
+from driftloop_artifacts import ArtifactStore
 from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared
 from driftloop_contracts.loop import DatasetBuilt, DatasetFailed, RetrainRequested
 from driftloop_kit.entry import main
 from driftloop_kit.jobs import Job, JobKind, Jobs
 from driftloop_kit.service import Context, Service
-
 from retrainer.executor import Executor
 from retrainer.handlers import TRAINING, Retrainer
 from retrainer.settings import Settings

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
 from driftloop_detect.quantiles import loss_to_hold
 from driftloop_detect.windows import Calendar
 from driftloop_models import TableModel, losses

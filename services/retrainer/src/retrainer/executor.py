@@ -16,12 +16,12 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from driftloop_artifacts import ArtifactCorrupt, ArtifactMissing, ArtifactStore, StoreUnavailable
 from driftloop_bus.errors import TryAgain
 from driftloop_contracts.loop import CandidateTrained
 from driftloop_kit.jobs import JobFailed
-from pydantic import ValidationError
-
 from retrainer.domain import MAX_ARTIFACT_BYTES
 
 MAX_DATASET_BYTES: Final = 8 * 1024**3
@@ -75,7 +75,9 @@ class Executor:
             try:
                 code = await asyncio.wait_for(process.wait(), limits["timeout_s"])
             except TimeoutError as late:
-                raise JobFailed(f"train() had not returned after {limits['timeout_s']:g} s, its timeout", "timeout") from late
+                raise JobFailed(
+                    f"train() had not returned after {limits['timeout_s']:g} s, its timeout", "timeout"
+                ) from late
             finally:
                 _end(process)
                 await process.wait()

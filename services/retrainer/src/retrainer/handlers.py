@@ -18,7 +18,6 @@ from driftloop_contracts.loop import (
     TrainingStarted,
 )
 from driftloop_kit.jobs import Done, Job, JobEnd
-
 from retrainer.domain import BACKTEST_WINDOWS
 from retrainer.ports import JobQueue, Requests
 
@@ -120,7 +119,10 @@ def training_payload(
     trigger, champion = declared.monitor.trigger, deployment.champion if deployment else None
     boundary = built.data.manifest.boundary or built.data.manifest.until
     return {
-        "limits": {"timeout_s": duration(declared.train.timeout).total_seconds(), "memory_mb": declared.train.memory_mb},
+        "limits": {
+            "timeout_s": duration(declared.train.timeout).total_seconds(),
+            "memory_mb": declared.train.memory_mb,
+        },
         "training": {
             "request_id": request.id,
             "model": declared.model,

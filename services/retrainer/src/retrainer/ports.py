@@ -8,7 +8,6 @@ from driftloop_contracts import Cause, Event
 from driftloop_contracts.control_plane import DeploymentChanged
 from driftloop_contracts.documents import ModelDeclaration
 from driftloop_contracts.loop import RetrainRequested
-
 from retrainer.domain import State
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from driftloop_kit.settings import ServiceSettings
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
+
+from driftloop_kit.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

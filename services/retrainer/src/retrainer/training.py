@@ -18,15 +18,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
 from driftloop_detect.errors import NotReady
 from driftloop_detect.structural import Reference
 from driftloop_detect.windows import Calendar
 from driftloop_models import ModelRefused, RowsRefused, TableModel, columns_of, golden, load, save, wrap
-
 from retrainer import tracking
 from retrainer.backtest import Rows, Scored, by_slice, held, latency_ms, scored
 from retrainer.domain import MAX_ARTIFACT_BYTES
@@ -43,17 +42,23 @@ def main(folder: Path) -> None:
     try:
         with tracking.run(training["model"], training["request_id"]) as run:
             result = trained(folder, training, rows)
-            run.params = {"dataset_digest": training["dataset_digest"], "rows": result["rows"], "seed": training["seed"]}
+            run.params = {
+                "dataset_digest": training["dataset_digest"],
+                "rows": result["rows"],
+                "seed": training["seed"],
+            }
             run.metrics = _metrics(result)
         result["run_id"] = run.run_id
     except (ModelRefused, RowsRefused, NotReady, EntryRefused) as refused:
         sys.stderr.write(f"\n{' '.join(str(refused).split())}\n")
         sys.exit(REFUSED)
-    result["cpu_s"] = resource.getrusage(resource.RUSAGE_SELF).ru_utime + resource.getrusage(resource.RUSAGE_SELF).ru_stime
+    result["cpu_s"] = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_utime + resource.getrusage(resource.RUSAGE_SELF).ru_stime
+    )
     (folder / "result.json").write_text(json.dumps(result, allow_nan=False))
 
 
-class EntryRefused(Exception):  # noqa: N818  # a fact, like ModelRefused
+class EntryRefused(Exception):  # a fact, like ModelRefused
     """The declaration's entry names nothing that can be called."""
 
 
@@ -78,7 +83,7 @@ def trained(folder: Path, training: dict[str, Any], rows: pa.Table) -> dict[str,
         "code_digest": code_digest,
         "environment_digest": environment_digest(),
         "rows": rows.num_rows,
-        "golden": [float(np.max(row["score"])) for row in golden(shipped, held_back.columns)],
+        "golden_rows": golden(shipped, held_back.columns),
         "latency_ms": latency_ms(shipped, held_back),
     }
 

@@ -1,0 +1,1 @@
+"""The console: shows the circle to people, live, and takes their commands."""
