@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+
 from feature_store.dataset import ColumnOdd, Sources, assemble, parquet
 from feature_store.domain import FromView, Wanted
 from feature_store.rows import SCHEMAS
@@ -31,7 +32,13 @@ def rows(topic: str, *given: dict[str, Any]) -> pa.Table:
 
 def asked(name: str, at: float, offset: int = 0, **more: Any) -> dict[str, Any]:
     features = {"x": 1.0, "origin": "EWR"}
-    plain = {"prediction_id": name, "time": hour(at), "variant": "history", "features": json.dumps(features), "keys": "{}"}
+    plain = {
+        "prediction_id": name,
+        "time": hour(at),
+        "variant": "history",
+        "features": json.dumps(features),
+        "keys": "{}",
+    }
     return {**plain, "offset": offset, **more}
 
 
@@ -68,7 +75,15 @@ def wanted(**more: Any) -> Wanted:
 def test_a_view_is_read_as_of_the_prediction_never_later() -> None:
     made = assemble(sources([asked("a", 10)], [answered("a", 15)], [read(9, 5.0), read(11, 7.0)]), wanted())
     assert made.rows.to_pylist() == [
-        {"prediction_id": "a", "time": hour(10), "outcome_time": hour(15), "target": 1, "x": 1.0, "origin": "EWR", "wind": 5.0}
+        {
+            "prediction_id": "a",
+            "time": hour(10),
+            "outcome_time": hour(15),
+            "target": 1,
+            "x": 1.0,
+            "origin": "EWR",
+            "wind": 5.0,
+        }
     ]
 
 

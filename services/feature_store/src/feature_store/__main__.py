@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from importlib.metadata import version
+from typing import Any, Final
+
+from fastapi import FastAPI
 
 from driftloop_artifacts import ArtifactStore
-from driftloop_bus.dead_letters import parked
 from driftloop_bus.errors import BadMessage
+from driftloop_bus.parking import Parked
 from driftloop_bus.ports import Record
 from driftloop_bus.runner import on, on_batch
 from driftloop_contracts.control_plane import ModelDeclared, ViewDeclared
@@ -17,8 +20,6 @@ from driftloop_contracts.topics import OBSERVATIONS
 from driftloop_kit.entry import main
 from driftloop_kit.jobs import Job, JobKind, Jobs
 from driftloop_kit.service import Context, Service
-from fastapi import FastAPI
-
 from feature_store.api import feast
 from feature_store.api import history as rows
 from feature_store.gathering import Gathering
@@ -27,6 +28,8 @@ from feature_store.history import History
 from feature_store.settings import Settings
 from feature_store.store import PostgresDeclarations, PostgresOnline
 from feature_store.tables import Tables
+
+VERSION: Final = version("driftloop-feature-store")
 
 
 def build(settings: Settings) -> Service[FeatureStore]:
@@ -42,7 +45,7 @@ def build(settings: Settings) -> Service[FeatureStore]:
             if context.ledger is None:
                 raise RuntimeError("the feature store has a database")
             async with context.ledger.transaction() as tx:
-                await tx.publish([parked(record, "feature_store", error) for record, error in bad])
+                await tx.publish([Parked(record, error).letter("feature_store", VERSION) for record, error in bad])
 
         await history.run(context.log, park)
 

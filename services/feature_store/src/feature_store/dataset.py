@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from driftloop_contracts.topics import OBSERVATIONS, OUTCOMES, PREDICTIONS
 
+from driftloop_contracts.topics import OBSERVATIONS, OUTCOMES, PREDICTIONS
 from feature_store.domain import FromView, Wanted
 from feature_store.rows import TIME
 
@@ -81,9 +81,16 @@ def assemble(sources: Sources, wanted: Wanted) -> Dataset:
         for name, source in wanted.from_views.items():
             then = _as_of(pairs, given, keys, source, sources.observations[source.view])
             columns[name] = [then[i] if history[i] else columns[name][i] for i in range(len(given))]
-    fixed = [pairs["prediction_id"], pairs["time"].cast(TIME), pairs["outcome_time"].cast(TIME), _target(pairs, wanted.task)]
+    fixed = [
+        pairs["prediction_id"],
+        pairs["time"].cast(TIME),
+        pairs["outcome_time"].cast(TIME),
+        _target(pairs, wanted.task),
+    ]
     arrays = [*fixed, *(_typed(columns[name], name, kind) for name, kind in wanted.features.items())]
-    table = pa.table(dict(zip(["prediction_id", "time", "outcome_time", "target", *wanted.features], arrays, strict=True)))
+    table = pa.table(
+        dict(zip(["prediction_id", "time", "outcome_time", "target", *wanted.features], arrays, strict=True))
+    )
     if wanted.max_rows is not None and len(table) > wanted.max_rows:
         table = table.slice(len(table) - wanted.max_rows)
     return Dataset(table, int(pairs["asked"][0].as_py()) if len(pairs) else len(sources.predictions))
@@ -110,7 +117,8 @@ def _pairs(sources: Sources, wanted: Wanted) -> pa.Table:
             db.register(name, table)
         moments = {"until": wanted.until_us, "since": wanted.since_us}
         named: dict[str, Any] = {
-            name: None if at is None else pa.scalar(at, pa.timestamp("us")).cast(TIME).as_py() for name, at in moments.items()
+            name: None if at is None else pa.scalar(at, pa.timestamp("us")).cast(TIME).as_py()
+            for name, at in moments.items()
         }
         named |= {"predictions": PREDICTIONS.name, "outcomes": OUTCOMES.name}
         return db.sql(_PAIRS, params=named).to_arrow_table()
@@ -132,7 +140,9 @@ def _as_of(pairs: pa.Table, given: list[Any], keys: list[Any], source: FromView,
         db.register("observations", observations)
         found = db.sql(_ASOF).to_arrow_table()
     at = found["at"].to_numpy()
-    values = np.array([_objects.decode(text).get(source.field) for text in observations["values"].to_pylist()] + [None], object)
+    values = np.array(
+        [_objects.decode(text).get(source.field) for text in observations["values"].to_pylist()] + [None], object
+    )
     chosen: npt.NDArray[np.object_] = values[at]
     chosen[(at < 0) | _too_old(found["time"], wanted["time"], source.max_age_us)] = source.on_stale
     return chosen.tolist()  # type: ignore[no-any-return]  # a list of objects
@@ -141,7 +151,10 @@ def _as_of(pairs: pa.Table, given: list[Any], keys: list[Any], source: FromView,
 def _too_old(known: pa.ChunkedArray, asked: pa.ChunkedArray, max_age_us: int | None) -> npt.NDArray[np.bool_]:
     if max_age_us is None:
         return np.zeros(len(asked), dtype=bool)
-    age = asked.cast(pa.int64()).to_numpy() - known.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).fill_null(0).to_numpy()
+    age = (
+        asked.cast(pa.int64()).to_numpy()
+        - known.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).fill_null(0).to_numpy()
+    )
     return age > max_age_us  # type: ignore[no-any-return]  # an array of booleans
 
 
@@ -165,7 +178,7 @@ def _typed(values: Sequence[Any], name: str, kind: str) -> pa.Array:
         raise ColumnOdd(f"feature {name} is declared a {kind}: {odd}") from odd
 
 
-class ColumnOdd(Exception):  # noqa: N818  # a fact about data
+class ColumnOdd(Exception):  # a fact about data
     """A stored value is not what the declaration says."""
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+
 from driftloop_artifacts import ArtifactStore, StoreUnavailable
 from driftloop_bus.errors import TryAgain
 from driftloop_contracts.documents import ModelDeclaration, duration
@@ -15,7 +16,6 @@ from driftloop_contracts.loop import DatasetBuilt, DatasetRequested
 from driftloop_contracts.topics import OBSERVATIONS, OUTCOMES, PREDICTIONS
 from driftloop_detect.windows import Calendar
 from driftloop_kit.jobs import JobFailed
-
 from feature_store.dataset import SOURCE_COLUMNS, ColumnOdd, Dataset, Sources, assemble, parquet, quality
 from feature_store.domain import FromView, Wanted
 from feature_store.history import History

@@ -13,7 +13,6 @@ from driftloop_contracts.loop import DatasetBuilt, DatasetFailed, DatasetRequest
 from driftloop_contracts.topics import OBSERVATIONS
 from driftloop_kit.jobs import Done, Job, JobEnd
 from driftloop_kit.service import Reply
-
 from feature_store.domain import Reading, newest
 from feature_store.ports import Declarations, JobQueue, Online
 
@@ -63,7 +62,11 @@ class FeatureStore:
         declared = await self.declarations.model(request.model)
         if declared is None:
             reason = f"model {request.model} is not declared; apply its declaration first"
-            return [caused(DatasetFailed(model=request.model, request_id=request.request_id, reason=reason), event.as_cause())]
+            return [
+                caused(
+                    DatasetFailed(model=request.model, request_id=request.request_id, reason=reason), event.as_cause()
+                )
+            ]
         ends = await self.declarations.handled(OBSERVATIONS.name)
         payload: dict[str, Any] = {
             "request": request.model_dump(mode="json"),
@@ -89,7 +92,11 @@ def updated(reading: Reading, cause: Cause) -> AnyEvent:
     """The entity's newest values, caused by the observation that brought them."""
     return caused(
         FeaturesUpdated(
-            view=reading.view, entity=reading.entity, values=reading.values, time=reading.time, revision=reading.revision
+            view=reading.view,
+            entity=reading.entity,
+            values=reading.values,
+            time=reading.time,
+            revision=reading.revision,
         ),
         cause,
         time=reading.time,

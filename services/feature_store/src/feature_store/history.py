@@ -11,11 +11,11 @@ from time import monotonic
 from typing import Final
 
 import pyarrow as pa
+
 from driftloop_bus.errors import BadMessage, TryAgain
 from driftloop_bus.ports import Consumer, Log, Record, Slice, TopicPartition
 from driftloop_bus.reading import read_batch
 from driftloop_contracts.topics import OBSERVATIONS, OUTCOMES, PREDICTIONS
-
 from feature_store.rows import SCHEMAS, table_of
 from feature_store.tables import Tables
 

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from driftloop_contracts import Cause
 from driftloop_contracts.documents import ModelDeclaration, ViewDeclaration
-
 from feature_store.domain import Reading
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import pyarrow as pa
+
 from driftloop_bus.batches import AnyBatch, ObservationBatch, OutcomeBatch, PredictionBatch
 from driftloop_contracts.topics import OBSERVATIONS, OUTCOMES, PREDICTIONS
 

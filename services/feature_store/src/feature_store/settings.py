@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from driftloop_kit.settings import ServiceSettings
 from pydantic_settings import SettingsConfigDict
+
+from driftloop_kit.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from driftloop_contracts.documents import ModelDeclaration, ViewDeclaration
-
 from feature_store.domain import Reading
 
 
@@ -146,4 +145,3 @@ class PostgresDeclarations:
             "SELECT part, next_offset FROM consumer_offset WHERE grp = 'feature_store' AND topic = $1", topic
         )
         return {row["part"]: row["next_offset"] for row in rows}
-

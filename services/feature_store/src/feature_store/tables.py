@@ -50,7 +50,9 @@ class Tables:
         """The version of each table, by its name."""
         return {NAMES[topic]: self._table(topic).version() for topic in SCHEMAS}
 
-    def rows(self, topic: str, version: int, where: ds.Expression | None = None, columns: list[str] | None = None) -> pa.Table:
+    def rows(
+        self, topic: str, version: int, where: ds.Expression | None = None, columns: list[str] | None = None
+    ) -> pa.Table:
         """The rows of a table as they were at a version."""
         table = DeltaTable(self._uri(topic), version=version)
         return table.to_pyarrow_dataset().to_table(filter=where, columns=columns)

@@ -12,15 +12,15 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from driftloop_contracts import derived_id
-from driftloop_contracts.documents import ViewDeclaration, duration
-from driftloop_contracts.event import Event
-from driftloop_contracts.data_plane import ObservationMade
-from driftloop_kit.service import Context
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
+from driftloop_contracts import derived_id
+from driftloop_contracts.data_plane import ObservationMade
+from driftloop_contracts.documents import ViewDeclaration, duration
+from driftloop_contracts.event import Event
+from driftloop_kit.service import Context
 from feature_store.domain import Reading, Scalar, plain, status_of
 from feature_store.handlers import FeatureStore, observed
 from feature_store.store import PostgresDeclarations, PostgresOnline
@@ -38,7 +38,7 @@ class FeastError(Exception):
         self.body = json.dumps({"module": "feast.errors", "class": name, "message": message})
 
 
-class Mistake(Exception):  # noqa: N818  # a fact about a request
+class Mistake(Exception):  # a fact about a request
     """A caller's mistake that Feast has no class for, in plain words."""
 
 
@@ -96,7 +96,9 @@ def app(context: Context[FeatureStore], project: str, now: Callable[[], datetime
     async def push(pushed: Pushed) -> Response:
         targets = [view for view in (await views()).values() if view.push_source == pushed.push_source_name]
         if not targets:
-            raise FeastError(422, "PushSourceNotFoundException", f"Unable to find push source '{pushed.push_source_name}'.")
+            raise FeastError(
+                422, "PushSourceNotFoundException", f"Unable to find push source '{pushed.push_source_name}'."
+            )
         await store(context.act, [event for view in targets for event in rows_of(view, pushed.df)])
         return Response()
 
@@ -105,7 +107,9 @@ def app(context: Context[FeatureStore], project: str, now: Callable[[], datetime
         view = (await views()).get(written.feature_view_name)
         if view is None:
             name = written.feature_view_name
-            raise FeastError(404, "FeatureViewNotFoundException", f"Feature view {name} does not exist in project {project}")
+            raise FeastError(
+                404, "FeatureViewNotFoundException", f"Feature view {name} does not exist in project {project}"
+            )
         await store(context.act, rows_of(view, written.df))
         return JSONResponse(None)
 
@@ -127,12 +131,16 @@ def references(asked: Asked, known: dict[str, ViewDeclaration], project: str) ->
     """(view, feature) in request order. Raises FeastError or Mistake for what does not exist."""
     if asked.feature_service is not None or asked.features is None:
         name = asked.feature_service
-        raise FeastError(404, "FeatureServiceNotFoundException", f"Feature service {name} does not exist in project {project}")
+        raise FeastError(
+            404, "FeatureServiceNotFoundException", f"Feature service {name} does not exist in project {project}"
+        )
     wanted = []
     for reference in asked.features:
         view, _, feature = reference.partition(":")
         if view not in known:
-            raise FeastError(404, "FeatureViewNotFoundException", f"Feature view {view} does not exist in project {project}")
+            raise FeastError(
+                404, "FeatureViewNotFoundException", f"Feature view {view} does not exist in project {project}"
+            )
         if feature not in known[view].features:
             raise Mistake(f"feature {feature!r} is not in view {view}; it has {sorted(known[view].features)}")
         wanted.append((view, feature))

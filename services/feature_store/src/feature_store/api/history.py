@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from driftloop_bus.errors import Refused
-from driftloop_contracts.topics import OBSERVATIONS, OUTCOMES, PREDICTIONS
 from fastapi import APIRouter
 
+from driftloop_bus.errors import Refused
+from driftloop_contracts.topics import OBSERVATIONS, OUTCOMES, PREDICTIONS
 from feature_store.tables import NAMES, Tables
 
 
