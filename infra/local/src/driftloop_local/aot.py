@@ -16,7 +16,7 @@ from typing import Final
 
 from driftloop_local.children import end_child, start_child
 from driftloop_local.home import cache_folder
-from driftloop_local.jars import pinned_jars
+from driftloop_local.jars import pinned_jars, sha256_of
 from driftloop_local.kafka import (
     JAVA_FLAGS,
     broker_command,
@@ -41,8 +41,23 @@ def aot_cache() -> Path:
 
 
 def aot_flags() -> tuple[str, ...]:
+    """For a broker: none while there is no cache, or when its bytes are not those that were written."""
     cache = aot_cache()
-    return (f"-XX:AOTCache={cache}",) if cache.exists() else ()
+    return (f"-XX:AOTCache={cache}",) if is_sound(cache) else ()
+
+
+def is_sound(cache: Path) -> bool:
+    """Java maps the file into memory and does not look whether a bit has flipped. A broken one is removed."""
+    digest = digest_file(cache)
+    if cache.exists() and digest.exists() and sha256_of(cache) == digest.read_text(encoding="ascii"):
+        return True
+    cache.unlink(missing_ok=True)
+    digest.unlink(missing_ok=True)
+    return False
+
+
+def digest_file(cache: Path) -> Path:
+    return cache.with_name(f"{cache.name}.sha256")
 
 
 async def train_aot_cache(scratch: Path, class_path: str, log: Path, environment: dict[str, str]) -> bool:
@@ -93,7 +108,9 @@ def keep(fresh: Path, cache: Path) -> None:
     """In place in one step; the oldest caches beyond KEPT go."""
     if not fresh.exists():
         return
+    digest_file(cache).write_text(sha256_of(fresh), encoding="ascii")
     fresh.replace(cache)
     by_age = sorted(cache.parent.glob("*.aot"), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in by_age[KEPT:]:
         old.unlink()
+        digest_file(old).unlink(missing_ok=True)
