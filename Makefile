@@ -22,7 +22,7 @@ $(VENV)/.ready: constraints.txt $(MANIFESTS)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@command -v uv > /dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@echo "installing $$(grep -cE '^[a-z]' constraints.txt) pinned packages into $(VENV)"
-	@awk '/^[a-z]/ { wanted = /^(setuptools|wheel)==/ } wanted' constraints.txt > $(VENV)/builders.txt
+	@awk '/^[a-z]/ { wanted = /^(setuptools|wheel|packaging)==/ } wanted' constraints.txt > $(VENV)/builders.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $(VENV)/builders.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-build-isolation -r constraints.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(EDITABLE)
