@@ -12,7 +12,7 @@ import pytest
 
 from driftloop_bus.errors import Refused
 from driftloop_contracts import derived_id
-from serving.handlers import Question, Row
+from serving.scoring import Question, Row
 from serving.shelf import load_table_model
 from serving.testing import DEADLINE_S, NOON, Bench, a_declaration, linear_model
 

@@ -33,3 +33,10 @@ def test_a_previous_champion_follows_until_its_time_in_event_time() -> None:
     assert shown.followers(99, champion) == [shadow, previous]
     assert shown.followers(100, champion) == [shadow]
     assert shown.followers(99, shadow) == [previous]
+
+
+def test_a_version_that_plays_two_parts_scores_a_row_once() -> None:
+    champion, again, previous = loaded("2"), loaded("2"), loaded("1")
+    shadows = ((again, None), (previous, 100), (loaded("1"), None))
+    shown = Shown(Plan("late", 1, Wanted("2", "d")), champion, shadows=shadows)
+    assert [one.version for one in shown.followers(0, champion)] == ["1"]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from driftloop_artifacts import ArtifactStore, Digest, StoreUnavailable
-from serving.handlers import Question, Row
+from driftloop_bus.testing.waiting import eventually
+from serving.scoring import Question, Row
 from serving.shelf import load_table_model
 from serving.testing import DEADLINE_S, Bench, a_declaration, linear_model
 
@@ -19,12 +20,6 @@ ROW = Row({"wind": 3.0, "origin": "EWR"})
 def champion(bench: Bench, model: str = "late") -> str | None:
     shown = bench.shelf.shown(model)
     return shown.champion.version if shown and shown.champion else None
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():  # noqa: ASYNC110  # a test looks from outside
-            await asyncio.sleep(0.002)
 
 
 async def test_a_revision_that_is_not_newer_changes_nothing() -> None:
@@ -50,7 +45,7 @@ async def test_a_flipped_bit_is_refused_the_old_version_answers_on_and_the_reaso
         assert champion(bench) == "1"
         assert "holds bytes of" in bench.shelf.errors("late")["2"]
         file.write_bytes(whole)
-        await until(lambda: champion(bench) == "2")
+        await eventually(lambda: champion(bench) == "2")
         assert bench.shelf.errors("late") == {}
 
 
@@ -71,7 +66,7 @@ async def test_a_missing_artifact_is_waited_for() -> None:
         await bench.settled()
         assert "no artifact" in bench.shelf.errors("late")["1"]
         await bench.artifacts.put(data)
-        await until(lambda: champion(bench) == "1")
+        await eventually(lambda: champion(bench) == "1")
 
 
 async def test_while_the_store_is_away_a_model_without_a_champion_is_pending() -> None:
@@ -88,7 +83,7 @@ async def test_while_the_store_is_away_a_model_without_a_champion_is_pending() -
     away = Away(store)
     async with Bench(store=store, reached_by=lambda store: away).open() as bench:
         await bench.deploy(await bench.served("1", linear_model(1.0)))
-        await until(lambda: bench.shelf.errors("late"))
+        await eventually(lambda: bool(bench.shelf.errors("late")))
         assert bench.shelf.pending() == ["late"]
         away.away = False
         await bench.settled()
@@ -160,7 +155,7 @@ async def test_the_old_version_answers_until_the_new_one_is_warm_and_no_request_
                 if (name, n) == ("c0", 100):
                     may_load.set()
                 if n == 150:
-                    await until(lambda: champion(bench) == "2")
+                    await eventually(lambda: champion(bench) == "2")
 
         async with asyncio.timeout(DEADLINE_S):
             await asyncio.gather(*(caller(f"c{c}") for c in range(8)))

@@ -3,76 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
-
-import numpy as np
 
 from driftloop_bus.errors import Refused
 from driftloop_bus.ports import Outgoing
 from driftloop_contracts import AnyEvent, Event, rfc3339
 from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ModelRetired
 from driftloop_contracts.data_plane import FeaturesUpdated
-from serving.domain.features import Promise, Scalar, Seen, columns, faults, see, segment
+from serving.domain.features import Promise, faults, see, segment
 from serving.domain.rollout import Loaded, Shown
 from serving.ports import Counts, Models, Readings
 from serving.records import Prediction, Recorder
-from serving.wire import micros, moment, plain, plan_of, promise_of, reading_of
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a question, as it was given."""
-
-    features: Mapping[str, Any]
-    keys: Mapping[str, Scalar] = field(default_factory=dict)
-    entity: str | None = None
-    time: datetime | None = None
-    """The moment that the prediction is for; now if not given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What somebody asked."""
-
-    model: str
-    rows: Sequence[Row]
-    id: str
-    """The prediction id; row i of several has `<id>/<i>`."""
-    version: str | None = None
-    """Only where the caller insists on one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A checked question, its features filled, and who answers it."""
-
-    question: Question
-    promise: Promise
-    shown: Shown
-    answering: Loaded
-    seen: Sequence[Seen]
-    times_us: Sequence[int]
-    started_s: float
-
-    @property
-    def variant(self) -> str:
-        """champion, or challenger where another version answers."""
-        return "champion" if self.answering is self.shown.champion else "challenger"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a version said, one entry a row."""
-
-    id: str
-    version: str
-    task: str
-    classes: tuple[Any, ...]
-    scores: list[Any]
-    predictions: list[Any]
+from serving.scoring import Answer, Asked, Question, by_version, followed, followers, row_id, scored
+from serving.wire import micros, moment, plan_of, promise_of, reading_of
 
 
 class Serving:
@@ -159,8 +103,8 @@ class Serving:
         """An answer to each question, and an event for each row answered: one call a version for the whole batch."""
         answers: dict[int, Answer | Refused] = {}
         records: list[Outgoing] = []
-        for group in _by_version(batch, lambda asked: [asked.answering]):
-            for asked, answer in zip(group.asked, _answers(group), strict=True):
+        for group in by_version(batch, lambda asked: [asked.answering]):
+            for asked, answer in zip(group.asked, scored(group), strict=True):
                 answers[id(asked)] = answer
                 if isinstance(answer, Answer):
                     took_ms = (time.perf_counter() - asked.started_s) * 1e3
@@ -170,13 +114,13 @@ class Serving:
     def follow(self, batch: Sequence[Asked]) -> list[Outgoing]:
         """What the shadows say to the same rows. A shadow that fails is counted, and nobody else hears of it."""
         records: list[Outgoing] = []
-        for group in _by_version(batch, _followers):
+        for group in by_version(batch, followers):
             started_s = time.perf_counter()
-            answers = _answers(group)
+            answers = scored(group)
             took_ms = (time.perf_counter() - started_s) * 1e3 / max(1, len(answers))
             for asked, answer in zip(group.asked, answers, strict=True):
                 if isinstance(answer, Answer):
-                    records += self._records(asked, answer, "shadow", took_ms, _followed(asked, group.version))
+                    records += self._records(asked, answer, "shadow", took_ms, followed(asked, group.version))
                 else:
                     self._counts.add("shadow_errors", asked.question.model, group.version.version)
         return records
@@ -198,65 +142,6 @@ class Serving:
         served_at = rfc3339(self._now())
         chosen = range(len(asked.seen)) if rows is None else rows
         return [recorder.record(_prediction(asked, answer, at, latency_ms), served_at) for at in chosen]
-
-
-@dataclass(slots=True)
-class _Group:
-    """Questions that one version scores in one call."""
-
-    version: Loaded
-    asked: list[Asked] = field(default_factory=list)
-
-
-def _by_version(batch: Sequence[Asked], versions: Callable[[Asked], Sequence[Loaded]]) -> list[_Group]:
-    groups: dict[int, _Group] = {}
-    for asked in batch:
-        for one in versions(asked):
-            groups.setdefault(id(one), _Group(one)).asked.append(asked)
-    return list(groups.values())
-
-
-def _followers(asked: Asked) -> list[Loaded]:
-    """Every shadow that scores at least one row."""
-    each = {id(one): one for at_us in asked.times_us for one in asked.shown.followers(at_us, asked.answering)}
-    return list(each.values())
-
-
-def _followed(asked: Asked, version: Loaded) -> list[int]:
-    """The rows that the shadow scores: a previous champion follows for a while, in event time."""
-    return [at for at, at_us in enumerate(asked.times_us) if version in asked.shown.followers(at_us, asked.answering)]
-
-
-def _answers(group: _Group) -> list[Answer | Refused]:
-    """An answer to each question of the group. One that can't be scored refuses itself, not its neighbours."""
-    try:
-        return list(_scored(group.version, group.asked))
-    except ValueError as reason:
-        if len(group.asked) > 1:
-            return [one for asked in group.asked for one in _answers(_Group(group.version, [asked]))]
-        return [Refused(f"version {group.version.version} can't score this: {reason}", status=422)]
-
-
-def _scored(version: Loaded, batch: Sequence[Asked]) -> list[Answer]:
-    """Raises ValueError where the rows do not fit the model, or where it says what is no number."""
-    rows = [seen for asked in batch for seen in asked.seen]
-    model = version.model
-    scores = model.score(columns(rows, version.features))
-    if not np.isfinite(scores).all():
-        raise ValueError("a score is not finite")
-    said, decided = plain(scores), plain(model.decide(scores))
-    answers, start = [], 0
-    for asked in batch:
-        end = start + len(asked.seen)
-        said_of, decided_of = said[start:end], decided[start:end]
-        answers.append(Answer(asked.question.id, version.version, model.task, model.classes, said_of, decided_of))
-        start = end
-    return answers
-
-
-def row_id(question: Question, at: int) -> str:
-    """The prediction id of a row."""
-    return question.id if len(question.rows) == 1 else f"{question.id}/{at}"
 
 
 def _prediction(asked: Asked, answer: Answer, at: int, latency_ms: float) -> Prediction:

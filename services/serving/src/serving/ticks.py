@@ -14,8 +14,9 @@ from typing import Final
 
 from driftloop_bus.errors import Refused
 from driftloop_bus.ports import Outgoing
-from serving.handlers import Answer, Asked, Question, Serving
+from serving.handlers import Serving
 from serving.ports import Counts, EventSpool
+from serving.scoring import Answer, Asked, Question
 
 # A client that lost its connection asks again within seconds; at 450 requests a second this remembers 20.
 REMEMBERED_ROWS: Final = 10_000

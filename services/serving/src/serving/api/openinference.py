@@ -18,7 +18,7 @@ from serving.api.answering import answer, body_of, decoded, new_id
 from serving.api.envelope import InferRequest, TensorIn, TensorOut, closed, opened
 from serving.api.predict import Scalar
 from serving.domain.features import FeatureType, Promise
-from serving.handlers import Answer, Question, Row
+from serving.scoring import Answer, Question, Row
 from serving.ticks import Ticks
 
 MAX_ROWS: Final = 1000

@@ -9,7 +9,7 @@ import msgspec
 from starlette.types import Receive, Send
 
 from serving.api.answering import answer, body_of, decoded, encode_json, new_id
-from serving.handlers import Question, Row
+from serving.scoring import Question, Row
 from serving.ticks import Ticks
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=250)]

@@ -65,7 +65,7 @@ class Plan:
         return [*first, *(wanted for wanted, _ in self.canaries), *(wanted for wanted, _ in self.shadows)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
     """A version that can answer."""
 
@@ -95,8 +95,9 @@ class Shown:
         return self.champion if chosen is None else self.version(chosen)
 
     def followers(self, at_us: int, answering: Loaded) -> list[Loaded]:
-        """The shadows that score a request of this event time."""
-        return [one for one, until in self.shadows if one is not answering and (until is None or at_us < until)]
+        """The shadows that score a request of this event time, each version once."""
+        each = {one.version: one for one, until in self.shadows if until is None or at_us < until}
+        return [one for version, one in each.items() if version != answering.version]
 
 
 def choose(model: str, request_id: str, shares: Sequence[tuple[str, float]]) -> str | None:

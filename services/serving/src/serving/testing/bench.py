@@ -1,4 +1,4 @@
-"""A whole serving in memory: real models, a real artifact store, a list instead of the spool. For tests."""
+"""A whole serving in memory: real models, a real artifact store, a list instead of the spool."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from driftloop_artifacts import ArtifactStore
 from driftloop_bus.codec import decode
 from driftloop_bus.ports import Outgoing, Record
+from driftloop_bus.testing.waiting import eventually
 from driftloop_contracts import Event, Fact, first
 from driftloop_contracts.control_plane import (
     Challenger,
@@ -174,9 +175,7 @@ class Bench:
 
     async def settled(self) -> None:
         """Every deployment was tried once."""
-        async with asyncio.timeout(DEADLINE_S):
-            while self.shelf.pending():  # noqa: ASYNC110  # a test looks from outside
-                await asyncio.sleep(0.002)
+        await eventually(lambda: not self.shelf.pending(), DEADLINE_S)
 
     async def observe(self, view: str, entity: str, values: dict[str, Any], time: datetime, revision: int = 0) -> None:
         """The feature store said so."""

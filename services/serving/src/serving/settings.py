@@ -1,0 +1,28 @@
+"""What differs between places."""
+
+from __future__ import annotations
+
+import os
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from driftloop_kit.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Serving's own settings, beside those of every service."""
+
+    model_config = SettingsConfigDict(env_prefix="SERVING_")
+
+    http_port: int = Field(default=8083, ge=0, le=65535)
+    """Port to listen on; 0: a free one."""
+    max_entities: int = Field(default=1_000_000, ge=1)
+    """How many entities of views are kept in memory, about 1 KB each. Features of further ones are missing."""
+    spool_mib: int = Field(default=1024, ge=1)
+    """How much may wait for Kafka on disk; beyond it the oldest predictions are dropped, and counted."""
+
+
+def one_thread_a_call() -> None:
+    """Predictions of one tick are small: a team of threads costs each more than its work. Holds for what is loaded later."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
