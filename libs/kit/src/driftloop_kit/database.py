@@ -20,6 +20,7 @@ else:
     Connection = PoolConnectionProxy
 # Longest wait for a connection, new or free.
 ACQUIRE_S: Final = 2.0
+CLOSE_S: Final = 1.0
 DOOR_COMMAND_S: Final = 2.0
 BATCH_COMMAND_S: Final = 10.0
 # Idle connections go after it, so that a database that moved is found again.
@@ -63,12 +64,13 @@ class Database:
                 yield connection
 
     async def close(self) -> None:
-        """Every connection is closed; what still runs on them after 2 s is broken off."""
-        for pool in (self._doors, self._batches):
-            try:
-                async with asyncio.timeout(ACQUIRE_S):
-                    await pool.close()
-            except TimeoutError:
+        """Every connection is closed; what still runs on them after a second is broken off."""
+        pools = (self._doors, self._batches)
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.gather(*(pool.close() for pool in pools))
+        except TimeoutError:
+            for pool in pools:
                 pool.terminate()
 
 

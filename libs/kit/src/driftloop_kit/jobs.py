@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from driftloop_bus.ports import Transaction
-from driftloop_contracts.event import AnyEvent, Cause, rfc3339
+from driftloop_bus.routes import Follows
+from driftloop_contracts.event import Cause, rfc3339
 from driftloop_kit.ledger import PostgresTransaction
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ class JobKind(Generic[H]):
     as often as it takes). Anything else is a bug: `attempts` in all, then `Failed(kind="raised")`. Cancelled when the
     lease is lost or the service stops.
     """
-    started: Callable[[H, Job], Awaitable[list[AnyEvent]]] | None = None
+    started: Callable[[H, Job], Awaitable[Follows]] | None = None
     """In the transaction that leases the job: at every lease, so derive ids from the attempt or from none."""
-    ended: Callable[[H, Job, JobEnd], Awaitable[list[AnyEvent]]] | None = None
+    ended: Callable[[H, Job, JobEnd], Awaitable[Follows]] | None = None
     """In one transaction with the end of the job: happens once."""
     parallel: int = 1
     lease_s: float = 20.0

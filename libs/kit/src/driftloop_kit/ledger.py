@@ -81,7 +81,8 @@ class PostgresLedger:
         self._database = database
         self._group = group
         self._pending = Pending()
-        self._listeners: list[Callable[[bool, bool], None]] = []
+        self._rows_heard: list[Callable[[], None]] = []
+        self._jobs_heard: list[Callable[[], None]] = []
         self.outbox = PostgresOutbox(database, self._pending)
 
     @property
@@ -89,9 +90,10 @@ class PostgresLedger:
         """Outbox rows that wait, at a glance: never 0 while a committed one waits, None before the first look."""
         return self._pending.value
 
-    def listen(self, heard: Callable[[bool, bool], None]) -> None:
-        """`heard(rows, jobs)` is called after each commit that left outbox rows or jobs."""
-        self._listeners.append(heard)
+    def listen(self, *, rows: Callable[[], None], jobs: Callable[[], None]) -> None:
+        """`rows` is called after each commit that left outbox rows, `jobs` after each that left jobs."""
+        self._rows_heard.append(rows)
+        self._jobs_heard.append(jobs)
 
     async def claim(self, topic: str, partition: int) -> Claim:
         """The partition is ours."""
@@ -130,6 +132,15 @@ class PostgresLedger:
         async with self._database.door() as connection, connection.transaction(readonly=True):
             yield connection
 
+    async def ping(self) -> None:
+        """Postgres answers. Raises TryAgain when not."""
+        async with self._database.door() as connection:
+            await connection.fetchval("SELECT 1")
+
+    async def close(self) -> None:
+        """Every connection is closed."""
+        await self._database.close()
+
     async def _stored(self, connection: Connection, claim: Claim, query: str) -> tuple[int, int]:
         row = await connection.fetchrow(query, self._group, claim.topic, claim.partition)
         return (0, 0) if row is None else (row["next_offset"], row["epoch"])
@@ -145,9 +156,8 @@ class PostgresLedger:
         finally:
             # A commit that failed half-way may have succeeded: its rows count until the next look.
             (self._pending.settled if whole else self._pending.withdrawn)(tx.rows)
-        if tx.rows or tx.left_jobs:
-            for heard in self._listeners:
-                heard(tx.rows > 0, tx.left_jobs)
+        for heard in (*(self._rows_heard if tx.rows else ()), *(self._jobs_heard if tx.left_jobs else ())):
+            heard()
 
 
 def _fenced(claim: Claim, epoch: int, next_offset: int, start: int | None = None) -> Fenced:

@@ -94,8 +94,8 @@ class PostgresLease:
         mark = self._pending.look()
         with translated():
             rows = await self._connection.fetch(_UNPUBLISHED, limit, list(without))
-        if not without:
-            self._pending.looked(mark, len(rows))
+        # Topics are left out because they are stuck: something of them waits.
+        self._pending.looked(mark, len(rows), more=len(rows) == limit or bool(without))
         return [_row(row) for row in rows]
 
     async def published(self, ids: Sequence[int], acks: Sequence[Ack]) -> None:

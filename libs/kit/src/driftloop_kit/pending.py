@@ -32,10 +32,10 @@ class Pending:
         """A look at the database begins; give what it returns to `looked`."""
         return self._settled
 
-    def looked(self, mark: int, rows: int) -> None:
-        """The look found so many rows waiting."""
+    def looked(self, mark: int, rows: int, *, more: bool = False) -> None:
+        """The look found so many rows waiting; more: at least one that it did not see waits too."""
         self._covered = mark
-        self._found = rows
+        self._found = rows + more
 
     def published(self, rows: int) -> None:
         """These of the last look's wait no more."""

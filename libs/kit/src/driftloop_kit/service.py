@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from driftloop_bus.codec import encode
-from driftloop_bus.ports import Log, Transaction
-from driftloop_contracts.event import AnyEvent
+from driftloop_bus.ports import Log, Outgoing, Transaction
+from driftloop_bus.routes import Follows, Route
 from driftloop_kit.health import Health
 from driftloop_kit.settings import ServiceSettings
+from driftloop_kit.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -30,7 +32,12 @@ class Reply(Generic[T]):
     """What a door answers, and the events that follow."""
 
     answer: T
-    events: Sequence[AnyEvent] = ()
+    events: Follows = ()
+
+
+def as_records(follows: Follows, service: str) -> list[Outgoing]:
+    """What follows, as records for the outbox."""
+    return [one if isinstance(one, Outgoing) else encode(one, service) for one in follows]
 
 
 @dataclass
@@ -46,6 +53,9 @@ class Context(Generic[H]):
     """None in a service that keeps nothing."""
     positions: Callable[[], dict[str, dict[int, int]]] = dict
     """`{topic: {partition: next offset}}` as committed (ledger) or as read (tail)."""
+    telemetry: Telemetry = field(default_factory=lambda: Telemetry("test"))
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set at SIGTERM: answers without an end (server-sent events) end now."""
 
     async def act(self, fn: Callable[[H], Awaitable[Reply[T]]]) -> T:
         """Runs `fn` with the handlers of one transaction; its events are in the outbox once this returns.
@@ -55,7 +65,7 @@ class Context(Generic[H]):
         ledger, handlers = self._kept()
         async with ledger.transaction() as tx:
             reply = await fn(handlers(tx))
-            await tx.publish([encode(event, self.name) for event in reply.events])
+            await tx.publish(as_records(reply.events, self.name))
         return reply.answer
 
     @asynccontextmanager
@@ -80,7 +90,7 @@ class Service(Generic[H]):
     settings: ServiceSettings
     handlers: Callable[[Transaction], H] | None = None
     """Makes the handlers of one transaction. None: the service keeps nothing (`tail` instead)."""
-    routes: Sequence[Any] = ()
+    routes: Sequence[Route[H]] = ()
     """`on`, `on_batch`, `on_every`, `every` of `driftloop_bus.runner`."""
     api: Callable[[Context[H]], FastAPI | APIRouter] | None = None
     """The HTTP door, made once the context is there (not yet the dependencies)."""
@@ -92,7 +102,7 @@ class Service(Generic[H]):
     jobs: Sequence[JobKind[H]] = ()
     background: Sequence[Callable[[Context[H]], Awaitable[None]]] = ()
     """Each runs from start to SIGTERM, then is cancelled. One that ends by an error ends the service."""
-    tail: tuple[Sequence[Any], object] | None = None
+    tail: tuple[Sequence[Route[Any]], Any] | None = None
     """(routes, object): topics read from the beginning, without a group, into the object's memory."""
     body_limits: dict[str, int] = field(default_factory=dict)
     """Bytes a body may have, by path prefix, where that is not 1 MiB."""

@@ -37,6 +37,8 @@ class ServiceSettings(BaseSettings):
     """The key that callers show as Bearer token or Basic password. Without one only the loopback may call."""
     http_names: tuple[str, ...] = Field(default=(), validation_alias="DRIFTLOOP_HTTP_NAMES")
     """Further names under which callers reach the service (`Host`), as a JSON list. Loopback names always work."""
+    drain_s: float = Field(default=0.0, ge=0, le=5, validation_alias="DRIFTLOOP_DRAIN_S")
+    """After SIGTERM: how long to go on answering, not ready, until a load balancer has noticed. Behind one: 2."""
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", validation_alias="DRIFTLOOP_LOG_LEVEL"
     )

@@ -8,18 +8,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from driftloop_bus.codec import encode
 from driftloop_bus.errors import TryAgain
 from driftloop_bus.ports import Transaction
-from driftloop_contracts.event import AnyEvent
+from driftloop_bus.routes import Follows
 from driftloop_kit import leases
 from driftloop_kit.jobs import Done, Failed, JobEnd, JobFailed, JobKind
 from driftloop_kit.leases import Leased
+from driftloop_kit.service import Context, as_records
 from driftloop_kit.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from driftloop_kit.ledger import PostgresLedger, PostgresTransaction
-    from driftloop_kit.service import Context
 
 H = TypeVar("H")
 R = TypeVar("R")
@@ -179,8 +178,8 @@ class Workers(Generic[H]):
                 await asyncio.sleep(random.uniform(*WAIT_S))
         return False
 
-    async def _publish(self, tx: PostgresTransaction, events: list[AnyEvent]) -> None:
-        await tx.publish([encode(event, self._context.name) for event in events])
+    async def _publish(self, tx: PostgresTransaction, follows: Follows) -> None:
+        await tx.publish(as_records(follows, self._context.name))
 
 
 async def settled(work: Awaitable[R]) -> asyncio.Future[R]:

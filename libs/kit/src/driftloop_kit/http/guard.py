@@ -129,7 +129,8 @@ class Exchange:
         if message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
             if self._left < 0:
-                raise HTTPException(413, "the body is too large", {"connection": "close"})
+                # What still comes is thrown away unread: closing under a caller that sends would hide the answer.
+                raise HTTPException(413, "the body is too large")
             if not message.get("more_body"):
                 self._deadline = None
         return message
