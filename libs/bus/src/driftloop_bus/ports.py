@@ -100,7 +100,10 @@ class Consumer(Protocol):
         """Polls return these again, from where they stood."""
 
     async def hint(self, next_offsets: Mapping[TopicPartition, int]) -> None:
-        """Tells the log where we are, for lag tools. Nothing is read back from it; raises TryAgain when it failed."""
+        """Tells the log where we are, for lag tools; a member of the group that never seeks starts there.
+
+        The runner always seeks: its truth is the ledger. Raises TryAgain when it failed.
+        """
 
     async def end_offsets(self) -> dict[TopicPartition, int]:
         """The offset after the last record of each assigned partition."""

@@ -14,7 +14,7 @@ from typing import Final, Generic
 from driftloop_bus.errors import TryAgain
 from driftloop_bus.observer import Note, Observer, unobserved
 from driftloop_bus.ports import Consumer, Log, Slice, TopicPartition
-from driftloop_bus.routes import H, Route, plan, reads
+from driftloop_bus.routes import H, Route, plan
 from driftloop_bus.work import Work, prepare
 from driftloop_contracts import BY_NAME, Topic
 
@@ -125,6 +125,3 @@ class Tail(Generic[H]):
 
 async def _nobody(partitions: Collection[TopicPartition]) -> None:
     return None
-
-
-__all__ = ["Tail", "reads"]

@@ -145,12 +145,15 @@ class LogContract:
                 await members[1].poll(10, 100)
         await log.close()
 
-    async def test_a_hint_is_told_and_never_read_back(self) -> None:
+    async def test_who_never_seeks_starts_at_the_last_hint_of_its_group(self) -> None:
         log, topic, group = await self.open_log(), await self.new_topic(1), self.new_group()
-        await (await log.producer()).send([Outgoing(topic, b"k", b"x")])
+        await (await log.producer()).send([Outgoing(topic, b"k", b"%d" % n) for n in range(5)])
         consumer = await log.consumer([topic], group, nobody, nobody)
-        await read(consumer, 1)
-        await consumer.hint({(topic, 0): 1})
+        await read(consumer, 5)
+        await consumer.hint({(topic, 0): 3})
+        await consumer.close()
+        later = await log.consumer([topic], group, nobody, nobody)
+        assert [record.offset for record in await read(later, 2)] == [3, 4]
         await log.close()
 
     async def test_a_missing_topic_is_waited_for_with_the_reason(self) -> None:

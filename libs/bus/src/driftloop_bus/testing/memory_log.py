@@ -201,7 +201,10 @@ class _MemoryConsumer:
         self._generation = generation
         if self._positions:
             await self._on_revoked(list(self._positions))
-        self._positions = dict.fromkeys(sorted(self._log.assigned(self)), 0)
+        hints = self._log.hints if self.group else {}
+        self._positions = {
+            place: hints.get((self.group or "", *place), 0) for place in sorted(self._log.assigned(self))
+        }
         self._paused.clear()
         await self._on_assigned(list(self._positions))
 
