@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,15 @@ async def test_a_writer_killed_at_any_moment_leaves_no_half_blob(tmp_path: Path)
             assert await store.get(digest, max_bytes=len(data)) == data
             (tmp_path / digest.key).unlink()
     assert await store.put(data) == digest
+    left = files(tmp_path) - {digest.hex}
+    assert await store.sweep(unfinished_before=datetime.fromtimestamp(0, UTC)) == 0
+    assert await store.sweep(unfinished_before=datetime.now(UTC) + timedelta(seconds=1)) == len(left)
+    assert files(tmp_path) == {digest.hex}
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+async def test_only_a_local_folder_is_swept() -> None:
+    assert await ArtifactStore.open("memory://").sweep(unfinished_before=datetime.now(UTC)) == 0

@@ -3,10 +3,13 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import LocalStore
 
 from driftloop_artifacts.digest import Digest
 from driftloop_artifacts.errors import ArtifactCorrupt, ArtifactMissing, ArtifactTooLarge, StoreUnavailable
@@ -89,6 +92,15 @@ class ArtifactStore:
         if held:
             yield held
 
+    async def sweep(self, *, unfinished_before: datetime) -> int:
+        """What killed writers left in a local folder before this time is gone; returns how many files that were.
+
+        Blobs are never touched. Other stores hide and expire unfinished uploads themselves.
+        """
+        if not isinstance(self._place, LocalStore) or self._place.prefix is None:
+            return 0
+        return await asyncio.to_thread(_swept, Path(self._place.prefix), unfinished_before.timestamp())
+
     async def _verified(self, wanted: Digest, max_bytes: int) -> bytes:
         found = await obstore.get_async(self._place, wanted.key)
         if found.meta["size"] > max_bytes:
@@ -124,6 +136,21 @@ async def _at_most(found: "GetResult", max_bytes: int, wanted: Digest) -> bytes:
         if len(data) > max_bytes:
             raise ArtifactTooLarge(f"artifact {wanted}", len(data), max_bytes)
     return bytes(data)
+
+
+def _swept(folder: Path, before_s: float) -> int:
+    # obstore writes beside the blob, under its name with `#` and a number, and renames it at the end.
+    left = [path for path in folder.glob("sha256/*/*#*") if _older(path, before_s)]
+    for path in left:
+        path.unlink(missing_ok=True)
+    return len(left)
+
+
+def _older(path: Path, before_s: float) -> bool:
+    try:
+        return path.stat().st_mtime < before_s
+    except FileNotFoundError:  # its writer has just finished
+        return False
 
 
 def _first_line(error: Exception) -> str:
