@@ -21,6 +21,8 @@ Metric = Literal[
     "driftloop_outbox_pending",
     "driftloop_prediction_seconds",
     "driftloop_predictions",
+    "driftloop_serving",
+    "driftloop_spool_pending",
 ]
 """Every metric that any service has; one that is not here does not exist."""
 
@@ -33,6 +35,7 @@ _COUNTERS: Final[dict[Metric, tuple[str, tuple[str, ...]]]] = {
     "driftloop_jobs": ("What became of job attempts", ("kind", "what")),
     "driftloop_http_requests": ("Answers of the HTTP door", ("status",)),
     "driftloop_predictions": ("Predictions made", ("model", "variant")),
+    "driftloop_serving": ("What serving saw: loads, features set aside, shadows behind", ("what", "model", "why")),
 }
 _HISTOGRAMS: Final[dict[Metric, tuple[str, tuple[str, ...]]]] = {
     "driftloop_batch_seconds": ("From poll to commit, one slice", ("topic",)),
@@ -41,6 +44,7 @@ _HISTOGRAMS: Final[dict[Metric, tuple[str, tuple[str, ...]]]] = {
 }
 _GAUGES: Final[dict[Metric, tuple[str, tuple[str, ...]]]] = {
     "driftloop_outbox_pending": ("Committed records that Kafka has not acked", ()),
+    "driftloop_spool_pending": ("Spooled records that Kafka has not acked", ()),
 }
 _QUIET: Final = frozenset(("handled", "ticked", "skipped", "relayed", "claimed", "revoked", "spooled", "spool_sent"))
 _LOUD: Final = frozenset(("bug", "flooded", "gap", "spool_dropped", "spool_torn", "parked"))
