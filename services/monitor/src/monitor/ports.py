@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from driftloop_contracts import Event
+from driftloop_contracts import Cause, Event
 from driftloop_contracts.control_plane import CommandGiven, DeploymentChanged
-
+from driftloop_detect.structural import StructuralWatch
+from monitor.domain.blocks import Block
+from monitor.domain.histograms import Bins, Counts
 from monitor.domain.losses import FloatArray, IntArray
 from monitor.domain.rows import Arrivals, Joined
+from monitor.domain.rules import Rules
 from monitor.domain.state import ModelState
 
 
@@ -110,6 +113,59 @@ class States(Protocol):
 
     async def put(self, state: ModelState) -> None:
         """The model's state is this one. It was locked before."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBlock:
+    """How far a stream's present block is."""
+
+    block: Block
+    checks: bytes | None
+    """The structural watch's state; None before its reference was known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A version's training rows, ready to compare with."""
+
+    watch: StructuralWatch
+    bins: Bins
+
+
+class Blocks(Protocol):
+    """One block a stream, of the version that answers."""
+
+    async def get(self, model: str, stream: str, version: str) -> KeptBlock | None:
+        """The stream's block; None when it has none, or one of another version."""
+
+    async def put(self, model: str, stream: str, version: str, block: Block, checks: bytes | None) -> None:
+        """The stream's block is this one."""
+
+
+class Tallies(Protocol):
+    """Bins of features by window."""
+
+    async def add(self, model: str, version: str, close_us: int, counts: Counts) -> None:
+        """The rows are counted to the window with this close."""
+
+    async def summed(self, model: str, version: str, after_us: int, until_us: int) -> Counts:
+        """The counts of the windows that closed in (after, until]."""
+
+    async def evict(self, model: str, until_us: int) -> None:
+        """Windows that closed until then are forgotten."""
+
+
+class References(Protocol):
+    """What versions' features were like in training, by digest of the artifact that says so."""
+
+    async def known(self, digest: str, rules: Rules) -> Known | None:
+        """None while it is not there: nothing is compared until it is."""
+
+    async def want(self, digest: str, cause: Cause) -> None:
+        """It is read from the artifact store once the transaction commits, unless it is there or wanted already."""
+
+    async def put(self, digest: str, document: str) -> None:
+        """It is there."""
 
 
 class Documents(Protocol):

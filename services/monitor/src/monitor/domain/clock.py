@@ -17,8 +17,9 @@ IntArray = NDArray[np.int64]
 Kind = Literal["predictions", "outcomes"]
 KINDS: Final[tuple[Kind, Kind]] = ("predictions", "outcomes")
 
-# How far one topic may run ahead of the other before it is taken for silent.
-PATIENCE_US: Final = 12 * 3_600_000_000
+# How far one topic may run ahead of the other before it is taken for silent. More than a day: a reader that catches up
+# may take a day of one topic before the other, and what is decided must not depend on it.
+PATIENCE_US: Final = 36 * 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Clocks:
 def advanced(clocks: Clocks, kind: Kind, streams: Sequence[str], times_us: IntArray) -> tuple[Clocks, IntArray]:
     """The clocks after these rows of one topic, in log order; and the watermark *before* each row, shape (n,).
 
-    Watermark: the least of the streams' clocks in both topics, but not more than 12 hours behind the greatest.
+    Watermark: the least of the streams' clocks in both topics, but not more than PATIENCE_US behind the greatest.
     How the log is cut into calls changes neither.
     """
     if len(times_us) == 0:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from driftloop_detect.windows import Window
-
 from monitor.domain.link import Link
 from monitor.domain.losses import DAY_US
 from monitor.domain.policy import again, led_in, settled, thawed
@@ -16,6 +15,8 @@ from monitor.domain.watch import rebuilt, started
 
 # After a promotion the version that was replaced is the challenger at these times.
 GUARD_LOOKS_US: Final = (7 * DAY_US, 14 * DAY_US)
+# A live stream's watermark lags by less.
+FAR_US: Final = 30 * DAY_US
 # Enough for an onset window of weeks; more is no use to a reader.
 REMEMBERED_CHANGES: Final = 16
 
@@ -63,6 +64,7 @@ class Cleared:
 
 def deployed(state: ModelState, rules: Rules, new: Deployment) -> tuple[ModelState, list[Cleared]]:
     """The state under the new deployment. A champion that is new is held to its own back-test from its first row."""
+    new = in_stream_time(new, state.clocks.watermark)
     was = state.served.version if state.served else None
     cleared: list[Cleared] = []
     if new.champion is None:
@@ -70,9 +72,18 @@ def deployed(state: ModelState, rules: Rules, new: Deployment) -> tuple[ModelSta
     elif new.champion.version != was:
         state, cleared = _promoted(state, rules, new, new.champion)
     state = _compared(state, rules, new)
-    pursuit = thawed(state.pursuit, new.by.time_us) if state.frozen and not new.frozen else state.pursuit
+    # A person's clock may be years from a replayed stream's: what was held back is due now, whatever it says.
+    now_us = min(new.by.time_us, state.clocks.watermark - 1)
+    pursuit = thawed(state.pursuit, now_us) if state.frozen and not new.frozen else state.pursuit
     changed = replace(state, revision=new.revision, frozen=new.frozen, pursuit=pursuit)
     return noted(changed, new.by), cleared
+
+
+def in_stream_time(new: Deployment, watermark: int) -> Deployment:
+    """A champion since a time that the stream is far from (a person's wall clock over a replay) serves from now on."""
+    if new.champion is None or watermark == 0 or new.champion.since_us - watermark <= FAR_US:
+        return new
+    return replace(new, champion=replace(new.champion, since_us=watermark))
 
 
 def declared(state: ModelState, rules: Rules, by: Link, champion: Champion | None) -> ModelState:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from driftloop_detect.windows import Judged
 
+from driftloop_detect.windows import Judged
 from monitor.domain.judge import seed_of
 from monitor.domain.rules import Rules
 from monitor.domain.state import ModelState

@@ -12,8 +12,8 @@ from functools import reduce
 from typing import Final, Literal
 
 import numpy as np
-from driftloop_detect import resample
 
+from driftloop_detect import resample
 from monitor.domain.losses import FloatArray, IntArray, last_24h_rate, losses
 from monitor.domain.rows import BETWEEN, Arrivals, Paired
 from monitor.domain.rules import Rules

@@ -38,8 +38,8 @@ class Rules:
     slices: tuple[str, ...]
     unit_us: int
     """Rows of one unit of arrival are one piece of evidence."""
-    views: Mapping[str, str]
-    """Feature to the view that it comes from."""
+    segment: str | None
+    """The category whose values are siblings: one that strays from the others is at fault."""
     max_age_us: Mapping[str, int]
     """View to the age beyond which its rows are stale."""
 

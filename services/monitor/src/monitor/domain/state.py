@@ -79,12 +79,12 @@ class ModelState:
     revision: int = 0
     frozen: bool = False
     retired: bool = False
-    clocks: Clocks = Clocks()
+    clocks: Clocks = field(default_factory=Clocks)
     served: Served | None = None
     watch: Watch | None = None
     rollout: Comparison | None = None
     guard: Comparison | None = None
-    pursuit: Pursuit = Pursuit()
+    pursuit: Pursuit = field(default_factory=Pursuit)
     incidents: tuple[Incident, ...] = ()
     changes: tuple[Link, ...] = ()
     """The newest deployments and declarations: what else changed meanwhile."""

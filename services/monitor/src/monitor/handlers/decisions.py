@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+
 from driftloop_bus.ports import TopicPartition
 from driftloop_contracts import AnyEvent
 from driftloop_contracts.topics import OUTCOMES, PREDICTIONS
 from driftloop_detect.windows import Judged
-
 from monitor.domain import judge, policy
 from monitor.domain.deploy import Cleared
 from monitor.domain.drifted import drifted, severity_of
@@ -28,6 +28,7 @@ from monitor.domain.watch import Seen, Watch, calm, since_onset, stepped
 from monitor.handlers import told
 from monitor.handlers.heard import cause_of, link
 from monitor.handlers.measures import Measures
+from monitor.handlers.structure import Structure
 from monitor.handlers.told import Span
 from monitor.ports import Documents, Outcome, Positions, Rows
 
@@ -45,6 +46,7 @@ class Decisions:
     documents: Documents
     positions: Positions
     measures: Measures
+    structure: Structure
 
     async def due(self, state: ModelState, reached: dict[TopicPartition, int]) -> Followed:
         """No decision is due any more. reached: how far this very transaction takes its partitions."""
@@ -110,6 +112,7 @@ class Decisions:
         state = replace(state, watch=watch, outcomes=_added(state.outcomes, mine, finite))
         state, verdicts = await self._heard(state, rules, watch, judged, last)
         gone = await self.rows.evict(state.model, at_us - UNMATCHED_US, at_us - MATCHED_US)
+        await self.structure.tallies.evict(state.model, at_us - MATCHED_US)
         counts = {name: state.counts.get(name, 0) + gone.get(name, 0) for name in {*state.counts, *gone}}
         return replace(state, counts=counts), [*measurement.events, *verdicts]
 
@@ -134,7 +137,8 @@ class Decisions:
     async def _alarm(self, state: ModelState, rules: Rules, watch: Watch, judged: Judged, last: Link) -> Followed:
         found = drifted(state, rules, watch, judged)
         coverage = await self.measures.coverage(state, rules, watch.version, found.close_us)
-        event = told.detected(cause_of(last), state.model, found, rules, coverage, [], frozen=state.frozen)
+        moved = await self.structure.moved(state, rules, found.onset_us, found.close_us)
+        event = told.detected(cause_of(last), state.model, found, rules, coverage, moved, frozen=state.frozen)
         by = link(event)
         incident = Incident(
             event.data.incident, "loss", rules.trigger_loss, watch.version, found.severity, found.close_us, by

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
+
 from driftloop_bus.batches import OutcomeBatch, PredictionBatch
 from driftloop_contracts import AnyEvent, Cause, Event
 from driftloop_contracts.control_plane import DeploymentChanged, LossToHold, ModelDeclared, ServedVersion
 from driftloop_contracts.documents import ModelDeclaration, duration
 from driftloop_detect.windows import Window
-
 from monitor.domain.deploy import Challenger, Champion, Deployment
 from monitor.domain.link import Link
 from monitor.domain.losses import IntArray
@@ -67,7 +67,7 @@ def rules_of(document: ModelDeclaration) -> Rules:
         floors=tuple(gate.floors),
         slices=tuple(gate.slices),
         unit_us=_length(document.rollout.unit),
-        views={name: feature.view for name, feature in document.features.items() if feature.view},
+        segment=document.segments[0] if document.segments else None,
         max_age_us={f.view: _length(f.max_age) for f in document.features.values() if f.view and f.max_age},
     )
 

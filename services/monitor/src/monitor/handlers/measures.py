@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from driftloop_contracts import AnyEvent, Cause
 
+from driftloop_contracts import AnyEvent, Cause
 from monitor.domain.losses import DAY_US, FloatArray, last_24h_rate, losses
 from monitor.domain.rows import Joined, paired
 from monitor.domain.rules import Rules

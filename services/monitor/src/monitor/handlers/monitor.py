@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 import numpy as np
+
 from driftloop_bus.batches import OutcomeBatch, PredictionBatch
 from driftloop_bus.errors import TryAgain
 from driftloop_bus.ports import TopicPartition
@@ -15,15 +16,16 @@ from driftloop_contracts import AnyEvent, Event
 from driftloop_contracts.control_plane import CommandGiven, DeploymentChanged, ModelDeclared, ModelRetired
 from driftloop_contracts.loop import CandidateTrained, TrainingFailed
 from driftloop_contracts.topics import DECLARATIONS, DEPLOYMENTS
-
 from monitor.domain import deploy, policy
 from monitor.domain.clock import advanced
+from monitor.domain.rules import Rules
 from monitor.domain.state import ModelState
 from monitor.handlers import heard, told
 from monitor.handlers.decisions import Decisions, Followed
 from monitor.handlers.measures import Measures
+from monitor.handlers.structure import Structure
 from monitor.notes import Notes
-from monitor.ports import Documents, Positions, Ready, Rows, States
+from monitor.ports import Blocks, Documents, Positions, Ready, References, Rows, States, Tallies
 
 B = TypeVar("B", PredictionBatch, OutcomeBatch)
 # A declaration may lag behind the command that follows it by a relay's turn, not by more.
@@ -38,6 +40,9 @@ class Monitor:
     rows: Rows
     documents: Documents
     positions: Positions
+    blocks: Blocks
+    tallies: Tallies
+    references: References
     ready: Ready
     notes: Notes
 
@@ -46,12 +51,12 @@ class Monitor:
         reached = _reached(batch)
         served = batch.take(heard.without_history(batch))
         events: list[AnyEvent] = []
-        for state, part in await self._of_declared(served.by_model()):
+        for state, rules, part in await self._of_declared(served.by_model()):
             clocks, before = advanced(state.clocks, "predictions", part.streams, part.times)
             arrived = np.maximum(part.times, before)
-            kept = state.rules.kept if state.rules else ()
-            await self.rows.add_predictions(state.model, heard.prediction_rows(part, arrived, kept))
-            events += await self._decided(replace(state, clocks=clocks), reached)
+            await self.rows.add_predictions(state.model, heard.prediction_rows(part, arrived, rules.kept))
+            state, found = await self._structure.heard(replace(state, clocks=clocks), rules, part, arrived)
+            events += [*found, *await self._decided(state, reached)]
         return events
 
     async def on_outcomes(self, batch: OutcomeBatch) -> list[AnyEvent]:
@@ -59,7 +64,7 @@ class Monitor:
         reached = _reached(batch)
         fresh = batch.take(heard.without_history(batch))
         events: list[AnyEvent] = []
-        for state, part in await self._of_declared(fresh.by_model()):
+        for state, _, part in await self._of_declared(fresh.by_model()):
             clocks, before = advanced(state.clocks, "outcomes", part.streams, part.times)
             await self.rows.add_outcomes(state.model, heard.outcome_rows(part, np.maximum(part.times, before)))
             events += await self._decided(replace(state, clocks=clocks), reached)
@@ -73,6 +78,8 @@ class Monitor:
         if known and known.data.revision >= event.data.revision:
             return []
         await self.documents.put_deployment(event)
+        if event.data.champion and event.data.champion.reference_digest:
+            await self.references.want(event.data.champion.reference_digest, event.as_cause())
         return await self._concluded(*self._deployed(state, event))
 
     async def on_model_declared(self, event: Event[ModelDeclared]) -> list[AnyEvent]:
@@ -137,17 +144,21 @@ class Monitor:
 
     @property
     def _decisions(self) -> Decisions:
-        return Decisions(self.rows, self.documents, self.positions, Measures(self.rows))
+        return Decisions(self.rows, self.documents, self.positions, Measures(self.rows), self._structure)
 
-    async def _of_declared(self, parts: Mapping[str, B]) -> Sequence[tuple[ModelState, B]]:
+    @property
+    def _structure(self) -> Structure:
+        return Structure(self.blocks, self.tallies, self.references)
+
+    async def _of_declared(self, parts: Mapping[str, B]) -> Sequence[tuple[ModelState, Rules, B]]:
         """The locked state of each declared model, with its rows; the others' rows are counted and kept out."""
         if parts:
             await self._wait_for_declarations()
         states = await self.states.lock(sorted(parts))
-        known = {model: state for model, state in states.items() if state.rules and not state.retired}
-        for model in parts.keys() - known.keys():
+        known = [(state, state.rules) for state in states.values() if state.rules and not state.retired]
+        for model in parts.keys() - {state.model for state, _ in known}:
             self.notes.kept_out(model, len(parts[model]))
-        return [(known[model], parts[model]) for model in sorted(known)]
+        return [(state, rules, parts[state.model]) for state, rules in known]
 
     async def _wait_for_declarations(self) -> None:
         if not self.ready.declared(await self.positions.read([DECLARATIONS.name, DEPLOYMENTS.name])):

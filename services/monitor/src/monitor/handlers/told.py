@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from driftloop_contracts import AnyEvent, Cause, Event, caused, derived_id
+from driftloop_contracts import Cause, Event, caused, derived_id
 from driftloop_contracts.control_plane import CommandGiven, CommandRefused, DeploymentChanged
 from driftloop_contracts.loop import (
     ChallengerJudged,
@@ -26,9 +27,10 @@ from driftloop_contracts.loop import (
     Signal,
     TrainingWindow,
 )
-
+from driftloop_detect.structural import Finding
 from monitor.domain.deploy import Cleared
 from monitor.domain.drifted import Drifted
+from monitor.domain.histograms import Moved
 from monitor.domain.judge import Look
 from monitor.domain.policy import Ask, Held
 from monitor.domain.rules import Rules
@@ -37,6 +39,8 @@ from monitor.handlers.heard import cause_of, moment_of, us_of
 from monitor.ports import Coverage
 
 Offsets = Mapping[tuple[str, int], int]
+# Structural checks are made at each of so many rows.
+BEAT_ROWS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,53 @@ def detected(
         recommendation=_advice(found, rules, frozen),
     )  # fmt: skip
     return caused(data, cause, f"loss:{found.loss}:{found.close_us}", time=moment_of(found.close_us))
+
+
+def check_name(finding: Finding) -> str:
+    """What the check looks at, as one name."""
+    return f"{finding.check.name}[{finding.check.segment}]" if finding.check.segment else finding.check.name
+
+
+def broken(
+    cause: Cause, model: str, version: str, finding: Finding, segment: str | None, at_us: int
+) -> Event[DriftDetected]:
+    """A structural fault, caused by the prediction that completed the rows in which it was seen."""
+    check, name, moment = finding.check, check_name(finding), moment_of(at_us)
+    data = DriftDetected(
+        incident=derived_id(cause.id, f"incident:{model}:{check.kind}:{name}"),
+        model=model,
+        version=version,
+        segment={segment: check.segment} if segment and check.segment else {},
+        signal=Signal(kind=check.kind, name=check.name),
+        kind="data_drift" if check.kind == "feature" else "schema",
+        severity="warning",
+        evidence=Evidence(
+            detector="structural", semantics="driftloop-detect:structural", statistic=finding.observed, threshold=finding.limit,
+            params={"compared": check.compared}, calibration="blocks of 1,000 of the version's training rows",
+        ),
+        onset=Onset(estimate=moment, since=moment, until=moment),
+        detected_at=moment,
+        delay_samples=BEAT_ROWS,
+        effects=[
+            Effect(
+                name=check.compared, before=finding.expected, after=finding.observed,
+                difference=finding.observed - finding.expected, unit=check.compared,
+            )
+        ],
+        recommendation=Recommendation(action=finding.advice, reason=finding.reason),
+    )  # fmt: skip
+    return caused(data, cause, f"{check.kind}:{name}", time=moment)
+
+
+def histogram(moved: Moved) -> Histogram:
+    """A feature before and after."""
+    return Histogram(
+        feature=moved.feature,
+        bins=list(moved.bins),
+        before=list(moved.before),
+        after=list(moved.after),
+        distance=moved.psi,
+    )
 
 
 def updated(cause: Cause, model: str, incident: Incident, reason: str, at_us: int) -> Event[DriftUpdated]:

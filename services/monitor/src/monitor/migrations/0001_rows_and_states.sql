@@ -61,3 +61,28 @@ CREATE TABLE waiting_command (
     came bigint GENERATED ALWAYS AS IDENTITY,
     event json NOT NULL
 );
+
+-- The thousand predictions that a stream is in the midst of, of the version that answers.
+CREATE TABLE block (
+    model text NOT NULL,
+    stream text NOT NULL,
+    version text NOT NULL,
+    block json NOT NULL,
+    checks bytea,
+    PRIMARY KEY (model, stream)
+);
+
+-- Features by window, in the bins of the version's training rows.
+CREATE TABLE tally (
+    model text NOT NULL,
+    version text NOT NULL,
+    close_us bigint NOT NULL,
+    counts json NOT NULL,
+    PRIMARY KEY (model, version, close_us)
+);
+
+-- What features were like in training, by the digest of the artifact.
+CREATE TABLE reference (
+    digest text PRIMARY KEY,
+    document json NOT NULL
+);

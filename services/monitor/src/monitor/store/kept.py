@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
-from driftloop_contracts import AnyEvent, Event, Fact, rfc3339
 
+from driftloop_contracts import AnyEvent, Event, Fact, rfc3339
 from monitor.domain.state import ModelState
 from monitor.ports import OutcomeRows
 

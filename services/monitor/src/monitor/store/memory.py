@@ -8,9 +8,9 @@ from math import ceil
 from typing import Any
 
 import numpy as np
+
 from driftloop_contracts import Event
 from driftloop_contracts.control_plane import CommandGiven, DeploymentChanged
-
 from monitor.domain.rows import Arrivals, Joined
 from monitor.domain.state import ModelState
 from monitor.ports import Coverage, Outcome, OutcomeRows, PredictionRows

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from driftloop_contracts import Event
 from driftloop_contracts.control_plane import CommandGiven, DeploymentChanged
-
 from monitor.domain.state import ModelState
 from monitor.store.kept import event_from_json, event_to_json, state_from_json, state_to_json
 
