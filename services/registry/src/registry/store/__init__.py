@@ -1,1 +1,1 @@
-"""Where the registry's state lies: in memory for tests, in Postgres."""
+"""Where the registry's state lies: in memory for tests of its decisions, in Postgres."""

@@ -29,6 +29,10 @@ class MemoryModels:
         found: Standing = self._state.get(("standing", model), Standing())
         return found
 
+    async def standings(self, model: str | None = None) -> dict[str, Standing]:
+        names = [name for kind, name, *_ in self._state if kind == "declared" and not name.startswith("view/")]
+        return {name: await self.standing(name) for name in sorted(names) if model in (None, name)}
+
     async def stand(self, model: str, standing: Standing) -> None:
         self._state["standing", model] = standing
 

@@ -10,6 +10,10 @@ from registry.ports import Declared, Moved, Registered, Standing
 
 # Serialises everything about one model: its deployment row may not be there yet, so a row lock alone would not.
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('registry:' || $1, 0))"
+_STANDINGS: Final = """
+SELECT declaration.name, deployment.* FROM declaration LEFT JOIN deployment ON deployment.model = declaration.name
+WHERE declaration.name NOT LIKE 'view/%' AND ($1::text IS NULL OR declaration.name = $1) ORDER BY declaration.name
+"""
 _DECLARE: Final = """
 INSERT INTO declaration (name, digest, document, applied_by, retired) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, document = excluded.document,
@@ -67,6 +71,10 @@ class PostgresModels:
         await self._db.execute(_LOCK, model)
         row = await self._db.fetchrow("SELECT * FROM deployment WHERE model = $1", model)
         return _standing(row) if row else Standing()
+
+    async def standings(self, model: str | None = None) -> dict[str, Standing]:
+        rows = await self._db.fetch(_STANDINGS, model)
+        return {row["name"]: _standing(row) if row["model"] else Standing() for row in rows}
 
     async def stand(self, model: str, standing: Standing) -> None:
         await self._db.execute(_STAND, model, *_columns(standing))

@@ -1,11 +1,10 @@
-"""What the registry's decisions need from outside: models and their versions, the chain of events, the audit.
+"""What the registry's decisions need from outside: declarations, deployments, versions.
 
 Every method works inside the transaction that its object was made for: nothing is seen by others before the commit.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Protocol
 
 from driftloop_contracts.documents import ModelDeclaration
@@ -56,29 +55,6 @@ class Moved:
     version: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """One control event, whole, as the chain keeps it. `data` is its JSON."""
-
-    id: str
-    causation: str | None
-    correlation: str | None
-    time: datetime
-    type: str
-    topic: str
-    model: str
-    incident: str | None
-    data: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """The last record of an audit chain."""
-
-    sequence: int
-    digest: str
-
-
 class Models(Protocol):
     """Declarations, deployments, versions."""
 
@@ -91,6 +67,9 @@ class Models(Protocol):
     async def standing(self, model: str) -> Standing:
         """The deployment as it stands; nobody else changes it before this transaction ends."""
 
+    async def standings(self, model: str | None = None) -> dict[str, Standing]:
+        """How every declared model stands, or this one, as a reader sees it: nothing is locked."""
+
     async def stand(self, model: str, standing: Standing) -> None:
         """The deployment stands so from now on."""
 
@@ -102,32 +81,3 @@ class Models(Protocol):
 
     async def move_aliases(self, model: str, aliases: Mapping[str, str | None]) -> list[Moved]:
         """The aliases name these versions (None: no version); returns what moved."""
-
-
-class Chain(Protocol):
-    """Every control event, for "why is this model live?", months later."""
-
-    async def keep(self, links: Sequence[Link]) -> None:
-        """They can be found; one that is there already stays as it is."""
-
-    async def find(self, id: str) -> Link | None:  # noqa: A002  # CloudEvents' own word
-        """The event of this id."""
-
-    async def why(self, id: str) -> list[Link]:  # noqa: A002
-        """The event, its cause, the cause of that, and so on, as far as it is known.
-
-        Where the cause is not known here (an outcome) but the event belongs to an incident, the incident's DriftDetected follows.
-        """
-
-    async def log(self, model: str, limit: int, before: tuple[datetime, str] | None = None) -> list[Link]:
-        """The model's events, newest first; with `before`, those older than this (time, id)."""
-
-
-class Audit(Protocol):
-    """One chain of sealed records per subject."""
-
-    async def last(self, about: str) -> Sealed | None:
-        """The end of the chain; nobody else adds to it before this transaction ends."""
-
-    async def seal(self, about: str, record: Sealed, *, event_id: str, text: str) -> None:
-        """The record is the end of the chain."""
