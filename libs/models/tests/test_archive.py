@@ -3,6 +3,8 @@
 import io
 import json
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -192,3 +194,20 @@ def test_any_single_flipped_byte_is_refused_or_harmless(a_model: Models, columns
         except ModelRefused:
             continue
         assert len(scores) == len(columns["wind"])
+
+
+def test_a_process_that_serves_linear_models_imports_neither_scikit_learn_nor_skops(a_model: Models) -> None:
+    told = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, driftloop_models\n"
+            "driftloop_models.load(sys.stdin.buffer.read(), max_bytes=1 << 20).score({'wind': [3.0]})\n"
+            "print([name for name in ('sklearn', 'skops', 'scipy') if name in sys.modules])",
+        ],
+        input=save(a_model()),
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert told.stdout.strip() == b"[]"

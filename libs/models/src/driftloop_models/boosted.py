@@ -3,6 +3,9 @@
 skops asks which types a file may bring; its own default trusts every estimator of scikit-learn. Here the list is
 closed to what such a model consists of, and the tree nodes are checked as well: scikit-learn follows their indices
 without looking, so a crafted file would crash the process that predicts.
+
+skops and scikit-learn are imported by the functions that need them: together they cost a process more than it takes to
+start, and one that serves linear models needs neither.
 """
 
 import io
@@ -11,17 +14,16 @@ import zipfile
 from typing import Any, Final
 
 import numpy as np
-import skops.io
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
-from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
 from driftloop_models.refusal import ModelRefused
 from driftloop_models.zips import json_bytes, json_of, members, pack
 
-BOOSTED: Final = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
-
 _BOOSTING: Final = "sklearn.ensemble._hist_gradient_boosting"
+_MODULE: Final = f"{_BOOSTING}.gradient_boosting"
+CLASSIFIER: Final = "HistGradientBoostingClassifier"
+REGRESSOR: Final = "HistGradientBoostingRegressor"
+BOOSTED: Final = (CLASSIFIER, REGRESSOR)
+
 _TREE: Final = f"{_BOOSTING}.predictor.TreePredictor"
 
 # Reviewed with scikit-learn 1.9 and skops 0.16: plain containers, arrays, the two estimators and the parts they keep
@@ -46,8 +48,8 @@ ALLOWED_NODES: Final = frozenset(
         ("ObjectNode", "sklearn._loss.loss.HalfMultinomialLoss"),
         ("ObjectNode", "sklearn._loss.loss.HalfSquaredError"),
         ("ObjectNode", f"{_BOOSTING}.binning._BinMapper"),
-        ("ObjectNode", f"{_BOOSTING}.gradient_boosting.HistGradientBoostingClassifier"),
-        ("ObjectNode", f"{_BOOSTING}.gradient_boosting.HistGradientBoostingRegressor"),
+        ("ObjectNode", f"{_MODULE}.{CLASSIFIER}"),
+        ("ObjectNode", f"{_MODULE}.{REGRESSOR}"),
         ("ObjectNode", _TREE),
         ("ObjectNode", "sklearn.preprocessing._label.LabelEncoder"),
         ("RandomGeneratorNode", "numpy.random._generator.Generator"),
@@ -76,6 +78,12 @@ BROKEN: Final = (
 MAX_ARRAYS_OF_A_FIT: Final = 100_000
 
 
+def boosted_kind(estimator: Any) -> str | None:
+    """CLASSIFIER or REGRESSOR for exactly these classes of scikit-learn, None for anything else."""
+    kind = type(estimator)
+    return kind.__name__ if kind.__module__ == _MODULE and kind.__name__ in BOOSTED else None
+
+
 def dump_boosted(estimator: Any) -> bytes:
     """A skops file of the fitted estimator: the same model gives the same bytes.
 
@@ -83,6 +91,9 @@ def dump_boosted(estimator: Any) -> bytes:
     stored once, and the addresses left out: skops only shares objects by them, which predicting does not need.
     Raises ModelRefused for a model that `load_boosted` would refuse.
     """
+    import skops.io
+    from skops.io.exceptions import UnsupportedTypeException
+
     try:
         raw = members(skops.io.dumps(estimator), MAX_ARRAYS_OF_A_FIT)
     except UnsupportedTypeException as reason:
@@ -97,6 +108,9 @@ def dump_boosted(estimator: Any) -> bytes:
 
 def load_boosted(data: bytes) -> Any:
     """The estimator in these bytes. Raises ModelRefused for any other type inside, and for trees that lead nowhere."""
+    import skops.io
+    from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
+
     inside = members(data)
     _check_nodes(json_of(inside, "schema.json"))
     for name, content in inside.items():
@@ -162,8 +176,8 @@ def _check_array(name: str, content: bytes) -> None:
 
 
 def _check_trees(estimator: Any) -> None:
-    if type(estimator) not in BOOSTED:
-        raise ModelRefused(f"estimator.skops holds {type(estimator).__name__}; allowed: {_names()}")
+    if boosted_kind(estimator) is None:
+        raise ModelRefused(f"estimator.skops holds {type(estimator).__name__}; allowed: {', '.join(BOOSTED)}")
     if not hasattr(estimator, "_predictors"):
         raise ModelRefused(f"{type(estimator).__name__} is not fitted")
     if estimator.is_categorical_ is not None or estimator._preprocessor is not None:
@@ -177,6 +191,8 @@ def _check_trees(estimator: Any) -> None:
 
 def _check_tree(nodes: Any, n_features: int) -> None:
     """Children come after their parent, so a walk ends; features exist; nothing reads the category bit sets."""
+    from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
+
     if not isinstance(nodes, np.ndarray) or nodes.dtype != PREDICTOR_RECORD_DTYPE or nodes.ndim != 1 or not len(nodes):
         raise ModelRefused("estimator.skops: a tree has no nodes of scikit-learn's record type")
     inner = nodes[nodes["is_leaf"] == 0]
@@ -190,7 +206,3 @@ def _check_tree(nodes: Any, n_features: int) -> None:
         raise ModelRefused("estimator.skops: a tree splits on a feature that the model does not have")
     if not np.isfinite(nodes["value"]).all():
         raise ModelRefused("estimator.skops: a leaf's value is not finite")
-
-
-def _names() -> str:
-    return ", ".join(kind.__name__ for kind in BOOSTED)

@@ -7,17 +7,19 @@ per category and one array operation over all numbers, and the whole of it is a 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import scipy.sparse
 
 from driftloop_models.fields import CategoryField, NumberField, field_from_json
 from driftloop_models.refusal import ModelRefused, RowsRefused
 from driftloop_models.rows import FEATURE_TYPES, Columns, FeatureType, Floats, floats_of, row_count
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 Style = Literal["one_hot", "ordinal"]
 Codes = npt.NDArray[np.intp]
@@ -85,11 +87,13 @@ class Encoder:
         wide[np.arange(len(numbers))[:, None], codes] = 1.0
         return wide[:, :-1]
 
-    def sparse(self, columns: Columns) -> scipy.sparse.csr_array:
+    def sparse(self, columns: Columns) -> "scipy.sparse.csr_array":
         """`matrix(columns)` in compressed rows: what a linear fit on many categories should read. one_hot only.
 
         A sixth of the memory, a quarter of the time, and no threaded arithmetic whose last bits depend on the machine.
         """
+        import scipy.sparse  # only a fit needs it
+
         if self.style == "ordinal":
             raise ModelRefused("ordinal codes are dense: use `matrix`")
         numbers, codes = self._parts(columns)

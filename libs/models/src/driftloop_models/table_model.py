@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from driftloop_models.boosted import BOOSTED
+from driftloop_models.boosted import BOOSTED, REGRESSOR, boosted_kind
 from driftloop_models.encoder import Encoder
 from driftloop_models.fields import Value
 from driftloop_models.linear import Linear
@@ -30,11 +30,10 @@ class TableModel:
         _check_classes(self.task, self.classes)
         if isinstance(self.estimator, Linear):
             _check_linear(self.estimator, self.encoder, self.task, self.classes)
-        elif type(self.estimator) in BOOSTED:
+        elif boosted_kind(self.estimator):
             _check_boosted(self.estimator, self.encoder, self.task, self.classes)
         else:
-            kinds = ", ".join(kind.__name__ for kind in BOOSTED)
-            raise ModelRefused(f"estimator {type(self.estimator).__name__}; allowed: Linear, {kinds}")
+            raise ModelRefused(f"estimator {type(self.estimator).__name__}; allowed: Linear, {', '.join(BOOSTED)}")
 
     @property
     def features(self) -> Mapping[str, FeatureType]:
@@ -105,7 +104,7 @@ def _check_linear(linear: Linear, encoder: Encoder, task: Task, classes: tuple[V
 
 
 def _check_boosted(estimator: Any, encoder: Encoder, task: Task, classes: tuple[Value, ...]) -> None:
-    if (type(estimator) is BOOSTED[1]) != (task == "regression"):
+    if (boosted_kind(estimator) == REGRESSOR) != (task == "regression"):
         raise ModelRefused(f"{type(estimator).__name__} does not fit task {task}")
     if getattr(estimator, "n_features_in_", None) != encoder.width:
         given = getattr(estimator, "n_features_in_", "none, it is not fitted")

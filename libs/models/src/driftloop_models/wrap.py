@@ -4,11 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
-from sklearn.utils.validation import check_is_fitted
 
-from driftloop_models.boosted import BOOSTED
+from driftloop_models.boosted import BOOSTED, boosted_kind
 from driftloop_models.encoder import Encoder
 from driftloop_models.fields import NumberField, Value
 from driftloop_models.linear import Linear
@@ -16,7 +13,7 @@ from driftloop_models.refusal import ModelRefused
 from driftloop_models.rows import Columns, FeatureType, Floats
 from driftloop_models.table_model import TableModel, Task
 
-LINEAR: Final = (LogisticRegression, LinearRegression, Ridge, Lasso, ElasticNet)
+LINEAR: Final = ("LogisticRegression", "LinearRegression", "Ridge", "Lasso", "ElasticNet")
 
 # Probabilities of a row may miss 1 by rounding, not by more.
 SUM_TOLERANCE: Final = 1e-6
@@ -59,17 +56,19 @@ def check_scores(model: TableModel, score: Floats) -> None:
 def _built(returned: Any, features: Mapping[str, FeatureType], task: Task, encoder: Encoder | None) -> TableModel:
     if returned is None:
         raise ModelRefused("the train function returned None; expected a TableModel or a fitted estimator")
-    if type(returned) not in (*LINEAR, *BOOSTED):
-        allowed = ", ".join(["TableModel", *(kind.__name__ for kind in (*LINEAR, *BOOSTED))])
-        raise ModelRefused(f"the train function returned {type(returned).__name__}; allowed: {allowed}")
-    try:
-        check_is_fitted(returned)
-    except NotFittedError as reason:
-        raise ModelRefused(f"the train function returned a {type(returned).__name__} that is not fitted") from reason
+    kind, linear = type(returned).__name__, _is_linear(returned)
+    if not linear and not boosted_kind(returned):
+        allowed = ", ".join(["TableModel", *LINEAR, *BOOSTED])
+        raise ModelRefused(f"the train function returned {kind}; allowed: {allowed}")
+    if not hasattr(returned, "coef_" if linear else "_predictors"):
+        raise ModelRefused(f"the train function returned a {kind} that is not fitted")
     classes = tuple(returned.classes_.tolist()) if hasattr(returned, "classes_") else ()
-    linear = isinstance(returned, LINEAR)
     used = encoder or _columns_as_they_are(features, linear)
     return TableModel(used, Linear.of(returned) if linear else returned, task, classes)
+
+
+def _is_linear(estimator: Any) -> bool:
+    return type(estimator).__module__.startswith("sklearn.linear_model.") and type(estimator).__name__ in LINEAR
 
 
 def _columns_as_they_are(features: Mapping[str, FeatureType], linear: bool) -> Encoder:

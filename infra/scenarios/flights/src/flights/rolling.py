@@ -6,12 +6,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from flights.times import Minutes
+from flights.times import HOUR, Minutes
 
 Floats = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
-
-HOUR: Final = 60
 
 # One flight a day late must not speak for the whole airport, nor one that left early.
 DELAY_BOUNDS: Final = (-30.0, 180.0)

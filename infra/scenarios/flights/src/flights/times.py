@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 Minutes = npt.NDArray[np.int64]
 
-DAY: Final = 24 * 60
+HOUR: Final = 60
+DAY: Final = 24 * HOUR
 
 # The table of airports lacks these four; all keep Atlantic time without summer time.
 PUERTO_RICO_TIME: Final = "America/Puerto_Rico"
@@ -25,15 +26,16 @@ def minutes_at(moment: datetime) -> int:
 
 def scheduled_departures(flights: pa.Table) -> Minutes:
     """`time_hour` is true UTC, cut to the hour; the minute is the same in every American zone of these airports."""
-    hours = flights["time_hour"].cast(pa.int64()).to_numpy()
-    return hours // 60 + flights["minute"].to_numpy().astype(np.int64)
+    seconds: Minutes = flights["time_hour"].cast(pa.int64()).to_numpy()
+    minutes: Minutes = seconds // 60 + flights["minute"].to_numpy()
+    return minutes
 
 
 def local_midnights(flights: pa.Table) -> Minutes:
     """Local midnight of the day of departure, as if the local clock were UTC: for calendars, not for durations."""
     year, month, day = (flights[part].to_numpy().astype(np.int64) for part in ("year", "month", "day"))
     months = (year - 1970) * 12 + month - 1
-    days = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + day - 1
+    days: Minutes = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + day - 1
     return days * DAY
 
 

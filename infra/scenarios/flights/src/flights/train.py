@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import pyarrow as pa
-from driftloop_models import Encoder, Linear, ModelRefused, TableModel, columns_of
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
+from driftloop_models import Encoder, Linear, ModelRefused, TableModel, columns_of
 from flights.features import FEATURES
 
 CLASSES: Final = (0, 1)

@@ -1,6 +1,8 @@
 """The year as it would have been seen: who was asked what and when, when it came true, what was published meanwhile."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
@@ -9,9 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flights.planes import Planes, planes_of
 from flights.rolling import rolling
 from flights.source import Source, read_source
-from flights.times import DAY, Minutes, local_midnights, scheduled_arrivals, scheduled_departures
+from flights.stream import Slice, history, replay
+from flights.times import DAY, Minutes, local_midnights, minutes_at, scheduled_arrivals, scheduled_departures
 from flights.weather import Weather, observations
 
 Floats = npt.NDArray[np.float64]
@@ -26,8 +30,8 @@ WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 class World:
     """All flights in order of the time at which they are asked about (then entity), all times in UTC minutes.
 
-    features: the caller's columns, category columns as text, numbers with NaN for null. outcome_at and delay hold where
-    `labelled`; nothing ever comes for the others.
+    features: the caller's columns, categories as text, numbers with NaN for null. outcome_at, delay and late hold
+    where `labelled`; nothing ever comes for the others.
     """
 
     entity: Texts
@@ -35,9 +39,10 @@ class World:
     asked_at: Minutes
     outcome_at: Minutes
     delay: Floats
+    late: npt.NDArray[np.bool_]
     features: dict[str, npt.NDArray[Any]]
     weather: Weather
-    planes: dict[str, npt.NDArray[Any]]
+    planes: Planes
 
     def __len__(self) -> int:
         return len(self.asked_at)
@@ -48,28 +53,26 @@ class World:
         return np.isfinite(self.delay)
 
     @cached_property
-    def late(self) -> npt.NDArray[np.bool_]:
-        """The outcome: more than 15 minutes. False where there is none."""
-        return self.delay > LATE_AFTER
-
-    @cached_property
     def all_features(self) -> dict[str, npt.NDArray[Any]]:
         """The caller's features and those of the views, as they were known when asked."""
-        at = np.array([self._plane_row.get(tail, -1) for tail in self.tailnum])
-        plane = {
-            name: np.where(at >= 0, self.planes[field][at], np.nan)
-            for name, field in (("plane_year", "year"), ("plane_seats", "seats"))
-        }
-        return {**self.features, **self.weather.known_at(self.features["origin"], self.asked_at), **plane}
+        weather = self.weather.known_at(self.features["origin"], self.asked_at)
+        return {**self.features, **weather, **self.planes.of(self.tailnum)}
 
-    @cached_property
-    def _plane_row(self) -> dict[Any, int]:
-        return {tail: row for row, tail in enumerate(self.planes["tailnum"])}
+    def history(self, until: datetime) -> Slice:
+        """All predictions asked before `until` with their outcomes, the weather published by then, and all planes."""
+        return history(self, minutes_at(until))
+
+    def replay(self, since: datetime, until: datetime) -> Iterator[Slice]:
+        """Hour by hour: the predictions asked in [since, until), their outcomes, and the weather published after since.
+
+        Goes on past `until`, without predictions, to the hour of the last outcome.
+        """
+        return replay(self, minutes_at(since), minutes_at(until))
 
 
 @lru_cache(maxsize=1)
 def load() -> World:
-    """The world, read from the installed package in about two seconds and kept for the life of the process."""
+    """The world, read from the installed package in some two seconds and kept for the life of the process."""
     return world_of(read_source())
 
 
@@ -78,26 +81,21 @@ def world_of(source: Source) -> World:
     flights = source.flights
     departs_at = scheduled_departures(flights)
     delay: Floats = flights["arr_delay"].cast(pa.float64()).to_numpy()
-    arrives_at = scheduled_arrivals(flights, source.airports, departs_at)
-    outcome_at = arrives_at + np.nan_to_num(delay).astype(np.int64)
+    outcome_at = scheduled_arrivals(flights, source.airports, departs_at) + np.nan_to_num(delay).astype(np.int64)
     asked_at = departs_at - ASKED_BEFORE_DEPARTURE
     entity = entities(flights)
     order = np.lexsort((entity, asked_at))
+    features = {**_schedule(flights), **_rolling(flights, asked_at, outcome_at, delay)}
     return World(
         entity=entity[order],
         tailnum=np.array(flights["tailnum"].to_pylist(), dtype=object)[order],
         asked_at=asked_at[order],
         outcome_at=outcome_at[order],
         delay=delay[order],
-        features={
-            name: column[order] for name, column in (_schedule(flights) | _rolling(flights, asked_at, outcome_at, delay)).items()
-        },
+        late=delay[order] > LATE_AFTER,
+        features={name: column[order] for name, column in features.items()},
         weather=observations(source.weather),
-        planes={
-            "tailnum": np.array(source.planes["tailnum"].to_pylist(), dtype=object),
-            "year": source.planes["year"].to_numpy(),
-            "seats": source.planes["seats"].to_numpy(),
-        },
+        planes=planes_of(source.planes),
     )
 
 
