@@ -52,6 +52,7 @@ class Runner(Generic[H]):
         observe: Observer = unobserved,
         rejoin_after_s: float = SESSION_TIMEOUT_S,
         max_records: int | None = None,
+        poll_wait_ms: int = POLL_WAIT_MS,
         chance: random.Random | None = None,
     ) -> None:
         """service: reads and writes what the catalogue gives it; group: the name of its offsets and dead letters.
@@ -67,6 +68,7 @@ class Runner(Generic[H]):
         self._ticks = Ticks(self._plan.ticks, ledger, self._handling, wake, observe)
         self._max_records = max_records or (HOT_RECORDS if self._plan.batches else CONTROL_RECORDS)
         self._rejoin_after_s, self._chance = rejoin_after_s, chance or random.Random()
+        self._poll_wait_s = poll_wait_ms / 1000
         self._parts: dict[TopicPartition, Partition[H]] = {}
         self._consumer: Consumer | None = None
         self._hints: dict[TopicPartition, int] = {}
@@ -78,7 +80,7 @@ class Runner(Generic[H]):
         if not self._plan.topics():
             while not self._stopping.is_set():
                 await self._ticks.due()
-                await asyncio.sleep(self._ticks.wait_s(POLL_WAIT_MS / 1000))
+                await asyncio.sleep(self._ticks.wait_s(self._poll_wait_s))
             return
         self._consumer = await self._log.consumer(self._plan.topics(), self._group, self._assigned, self._revoked)
         try:
@@ -310,7 +312,7 @@ class Runner(Generic[H]):
         waiting = [part.retry_at - now for part in self._parts.values() if part.retry_at > now]
         if any(part.is_due(now) for part in self._parts.values()):
             return 0
-        return max(1, int(self._ticks.wait_s(min([POLL_WAIT_MS / 1000, *waiting])) * 1000))
+        return max(1, int(self._ticks.wait_s(min([self._poll_wait_s, *waiting])) * 1000))
 
     async def _hint(self, consumer: Consumer, *, force: bool = False) -> None:
         now = time.monotonic()

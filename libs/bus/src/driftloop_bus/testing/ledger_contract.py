@@ -154,7 +154,8 @@ class LedgerContract:
     async def test_what_the_log_lost_goes_out_again(self) -> None:
         ledger = await self.open_ledger()
         async with ledger.transaction() as tx:
-            await tx.publish(outgoing("a", "b", "c"))
+            await tx.publish(outgoing("a"))
+            await tx.publish(outgoing("b", "c"))
         async with ledger.outbox.lease() as lease:
             assert lease is not None
             rows = await lease.unpublished(9)

@@ -142,7 +142,7 @@ class _MemoryTransaction:
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
         outbox = self._ledger.state.outbox
-        outbox.extend(OutboxRow(len(outbox) + place + 1, record) for place, record in enumerate(records))
+        outbox.extend([OutboxRow(len(outbox) + place + 1, record) for place, record in enumerate(records)])
 
     def savepoint(self) -> Any:
         return self._ledger.savepoint()
