@@ -232,7 +232,8 @@ def test_a_foreground_up_takes_everything_down_when_it_is_interrupted(folder: Pa
         until(lambda: stack.record.parts.get("postgres") is not None and stack.status("postgres").is_up)
         family = everybody(stack)
         front.send_signal(signal.SIGINT)
-        assert front.wait(PATIENCE_S) == 0
+        # 130 when the interrupt came before it had said that everything is ready.
+        assert front.wait(PATIENCE_S) in (0, 130)
     assert not any(map(is_there, family))
 
 
