@@ -32,7 +32,7 @@ class Door(httpx.AsyncClient):
         app = FastAPI()
         app.include_router(routes(bench.serving, bench.shelf, lambda: self.ready))
         app.add_exception_handler(Refused, _said)
-        hot = HotRoutes(bench.ticks, app)
+        hot = HotRoutes(bench.ticks, app, lambda: self.ready)
         super().__init__(transport=httpx.ASGITransport(app=hot), base_url="http://serving")
 
 
@@ -111,6 +111,12 @@ async def test_an_unknown_model_is_404_and_one_that_is_not_loaded_says_when_to_c
     assert (await door.post("/predict/nope", json=BODY)).json() == {"error": "unknown model 'nope'"}
     await door.bench.declare(a_declaration("later"))
     answered = await door.post("/predict/later", json=BODY)
+    assert (answered.status_code, answered.headers["retry-after"]) == (503, "1")
+
+
+async def test_before_everything_was_read_no_model_is_called_unknown(door: Door) -> None:
+    door.ready = False
+    answered = await door.post("/predict/nope", json=BODY)
     assert (answered.status_code, answered.headers["retry-after"]) == (503, "1")
 
 

@@ -191,13 +191,15 @@ async def test_many_models_are_loaded_side_by_side() -> None:
         assert {champion(bench, f"m{n}") for n in range(12)} == {"1"}
 
 
-async def test_the_shelf_tells_what_was_loaded_and_what_not() -> None:
-    told: list[tuple[str, str, str]] = []
-    async with Bench(told=lambda *what: told.append(what)).open() as bench:
+async def test_loads_and_failed_loads_are_counted_and_every_change_is_told() -> None:
+    pending: list[list[str]] = []
+    async with Bench().open() as bench:
+        bench.shelf.changed = lambda: pending.append(bench.shelf.pending())
         await bench.deploy(await bench.served("1", linear_model(1.0)), challengers=[await bench.served("2", b"no")])
         await bench.settled()
-    assert told[0] == ("late", "1", "loaded")
-    assert told[1][:2] == ("late", "2")
+        assert pending == [["late"], []]
+        assert bench.tally.seen["loaded", "1"] == 1
+        assert bench.tally.seen["load_failed", "2: ModelRefused"] == 1
 
 
 @pytest.mark.parametrize("columns", [{"wind": [1.0]}])

@@ -109,6 +109,7 @@ class Serving:
                 if isinstance(answer, Answer):
                     took_ms = (time.perf_counter() - asked.started_s) * 1e3
                     records += self._records(asked, answer, asked.variant, took_ms)
+                    self._counts.predicted(asked.question.model, asked.variant, len(asked.seen), took_ms / 1e3)
         return [answers[id(asked)] for asked in batch], records
 
     def follow(self, batch: Sequence[Asked]) -> list[Outgoing]:
@@ -121,6 +122,7 @@ class Serving:
             for asked, answer in zip(group.asked, answers, strict=True):
                 if isinstance(answer, Answer):
                     records += self._records(asked, answer, "shadow", took_ms, followed(asked, group.version))
+                    self._counts.predicted(asked.question.model, "shadow", len(asked.seen), took_ms / 1e3)
                 else:
                     self._counts.add("shadow_errors", asked.question.model, group.version.version)
         return records

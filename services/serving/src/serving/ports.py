@@ -53,11 +53,14 @@ class EventSpool(Protocol):
         """They survive the death of this process once it returns. Raises OSError when they can't be kept."""
 
 
-Counted = Literal["view_feature_set_aside", "view_rows_refused", "shadow_rows_dropped", "shadow_errors", "repeated"]
+Counted = Literal["view_feature_set_aside", "shadow_rows_dropped", "shadow_errors", "repeated", "loaded", "load_failed"]
 
 
 class Counts(Protocol):
-    """What is counted for people; nothing is decided by it."""
+    """What is counted for people; nothing is decided by it. Two threads may count at once."""
 
     def add(self, what: Counted, model: str, why: str, n: int = 1) -> None:
         """n more of it."""
+
+    def predicted(self, model: str, variant: str, rows: int, seconds: float) -> None:
+        """So many rows were scored, in this time."""

@@ -24,5 +24,8 @@ class Settings(ServiceSettings):
 
 
 def one_thread_a_call() -> None:
-    """Predictions of one tick are small: a team of threads costs each more than its work. Holds for what is loaded later."""
+    """scikit-learn's trees are walked by the calling thread alone: a team costs more than the rows of one tick.
+
+    Holds because scikit-learn, which reads this when it is loaded, is loaded with the first boosted model.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")

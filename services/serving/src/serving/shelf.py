@@ -18,7 +18,7 @@ import driftloop_models
 from driftloop_artifacts import ArtifactError, BadDigest, StoreUnavailable
 from driftloop_models import ModelRefused, RowsRefused
 from serving.domain.rollout import Loaded, Model, Plan, Shown, Wanted
-from serving.ports import Artifacts
+from serving.ports import Artifacts, Counts
 
 MAX_MODEL_BYTES: Final = 256 << 20
 # Each load may hold a model twice in memory, as bytes and as arrays.
@@ -28,8 +28,6 @@ FIRST_RETRY_S: Final = 0.2
 LAST_RETRY_S: Final = 15.0
 
 LoadModel = Callable[[bytes], Model]
-Told = Callable[[str, str, str], None]
-"""(model, version, what: loaded or the error)."""
 
 
 @dataclass(slots=True)
@@ -56,10 +54,12 @@ def load_table_model(data: bytes) -> Model:
 class Shelf:
     """Loads what deployments want, and shows what is loaded."""
 
-    def __init__(self, artifacts: Artifacts, load: LoadModel = load_table_model, told: Told | None = None) -> None:
+    def __init__(self, artifacts: Artifacts, counts: Counts, load: LoadModel = load_table_model) -> None:
         self._artifacts = artifacts
+        self._counts = counts
         self._load = load
-        self._told = told or (lambda model, version, what: None)
+        self.changed: Callable[[], None] = _nobody_listens
+        """Called whenever `pending` may say something else."""
         self._places: dict[str, _Place] = {}
         self._moved: asyncio.Queue[str] = asyncio.Queue()
         self._loading = asyncio.Semaphore(LOADS_AT_ONCE)
@@ -75,6 +75,7 @@ class Shelf:
             place.wanted = plan
             place.moved.set()
         self._moved.put_nowait(plan.model)
+        self.changed()
         return True
 
     def shown(self, model: str) -> Shown | None:
@@ -135,15 +136,16 @@ class Shelf:
             if wanted.digest not in loaded:
                 try:
                     loaded[wanted.digest] = await self._fetch(wanted)
-                    self._told(plan.model, wanted.version, "loaded")
+                    self._counts.add("loaded", plan.model, wanted.version)
                 except (ArtifactError, BadDigest, ModelRefused) as reason:
                     errors[wanted.version] = str(reason)
                     again |= isinstance(reason, ArtifactError)
                     unreachable |= isinstance(reason, StoreUnavailable)
-                    self._told(plan.model, wanted.version, str(reason))
+                    self._counts.add("load_failed", plan.model, f"{wanted.version}: {type(reason).__name__}")
             if plan.champion is None or plan.champion.digest in loaded:
                 place.shown = _arranged(plan, loaded)
         place.errors, place.tried, place.unreachable = errors, plan.revision, unreachable
+        self.changed()
         return again
 
     async def _fetch(self, wanted: Wanted) -> Loaded:
@@ -193,6 +195,10 @@ def _arranged(plan: Plan, loaded: dict[str, Loaded]) -> Shown:
         tuple((named(wanted), share) for wanted, share in plan.canaries if wanted.digest in loaded),
         tuple((named(wanted), until) for wanted, until in plan.shadows if wanted.digest in loaded),
     )
+
+
+def _nobody_listens() -> None:
+    return None
 
 
 def _answers(place: _Place) -> bool:

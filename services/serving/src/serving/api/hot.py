@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from driftloop_bus.errors import Refused
@@ -17,9 +19,10 @@ MODELS = "/v2/models/"
 class HotRoutes:
     """An ASGI app that answers predictions and passes on the rest."""
 
-    def __init__(self, ticks: Ticks, behind: ASGIApp) -> None:
+    def __init__(self, ticks: Ticks, behind: ASGIApp, is_ready: Callable[[], bool]) -> None:
         self._ticks = ticks
         self._behind = behind
+        self._is_ready = is_ready
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, answered."""
@@ -35,4 +38,7 @@ class HotRoutes:
             else:
                 await self._behind(scope, receive, send)
         except Refused as refused:
+            if refused.status == 404 and not self._is_ready():
+                # What is deployed is still being read: to call a model unknown would be a guess.
+                refused = Refused(f"not ready yet: {refused.message}", status=503)
             await refuse(send, refused)

@@ -31,7 +31,7 @@ from driftloop_models.fields import CategoryField, NumberField
 from serving.handlers import Serving
 from serving.online import OnlineReadings
 from serving.ports import Artifacts, Counted
-from serving.shelf import LoadModel, Shelf, Told, load_table_model
+from serving.shelf import LoadModel, Shelf, load_table_model
 from serving.ticks import Ticks
 
 NOON: Final = datetime(2013, 6, 19, 12, tzinfo=UTC)
@@ -72,6 +72,10 @@ class Tally:
     def add(self, what: Counted, model: str, why: str, n: int = 1) -> None:
         """n more of it."""
         self.seen[what, why] += n
+
+    def predicted(self, model: str, variant: str, rows: int, seconds: float) -> None:
+        """So many rows more of the variant."""
+        self.seen["predicted", variant] += rows
 
 
 def linear_model(weight: float, *, classes: tuple[Any, ...] = (False, True)) -> bytes:
@@ -114,13 +118,12 @@ class Bench:
         *,
         store: ArtifactStore | None = None,
         reached_by: Callable[[ArtifactStore], Artifacts] = lambda store: store,
-        told: Told | None = None,
         remembered_rows: int = 10_000,
     ) -> None:
         """reached_by: what stands between the shelf and the store."""
         self.artifacts = store or ArtifactStore.open("memory://")
         self.tally = Tally()
-        self.shelf = Shelf(reached_by(self.artifacts), load, told)
+        self.shelf = Shelf(reached_by(self.artifacts), self.tally, load)
         self.online = OnlineReadings()
         self.spool = ListSpool()
         self.now = NOON
