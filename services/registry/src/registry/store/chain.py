@@ -29,8 +29,8 @@ WITH RECURSIVE why AS (
          ORDER BY time LIMIT 1)
     ) AS cause
     WHERE why.depth < {_MAX_LINKS}
-)
-SELECT {_COLUMNS} FROM why ORDER BY depth
+) CYCLE id SET looped USING trail
+SELECT {_COLUMNS} FROM why WHERE NOT looped ORDER BY depth
 """
 
 
