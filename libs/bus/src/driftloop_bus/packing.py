@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import pyarrow as pa
@@ -35,7 +36,7 @@ def pack(events: Sequence[AnyEvent]) -> bytes:
     Raises ValueError when they don't fit columns (a feature that is text in one row and a number in another, class
     scores, more than 10,000 rows, above 512 KiB): send those as JSON.
     """
-    return pack_columns(_columns(events))
+    return pack_rows(events[0].data.TYPE, [(event.time, event.data) for event in events])
 
 
 def pack_columns(columns: Mapping[str, Any]) -> bytes:
@@ -70,27 +71,26 @@ def unpack(value: bytes) -> pa.Table:
     return table.combine_chunks()
 
 
-def _columns(events: Sequence[AnyEvent]) -> dict[str, list[Any]]:
-    rows = [_row(event) for event in events]
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
+def pack_rows(kind: str, rows: Sequence[tuple[datetime, Any]]) -> bytes:
+    """As `pack`, from the time and the data (a fact, or its typed JSON) of each event of one type."""
+    made = [_row(kind, time, data) for time, data in rows]
+    names = dict.fromkeys(name for row in made for name in row)
+    return pack_columns({name: [row.get(name) for row in made] for name in names})
 
 
-def _row(event: AnyEvent) -> dict[str, Any]:
-    data = event.data
-    match data:
-        case PredictionMade():
-            if isinstance(data.score, list):
-                raise ValueError("class scores do not fit a column")
-            fields = "prediction_id version variant score prediction entity latency_ms"
-            nested = ("features", "keys", "segment", "feature_times")
-            return {"time": event.time} | _fields(data, fields) | _flat(data, nested)
-        case OutcomeObserved():
-            fields = "prediction_id entity value revision variant"
-            return {"time": data.observed_at, "prediction_time": data.time} | _fields(data, fields)
-        case ObservationMade():
-            return {"time": data.time, "revision": data.revision} | _flat(data, ("values",))
-    raise ValueError(f"{type(data).__name__} is never packed")
+def _row(kind: str, time: datetime, data: Any) -> dict[str, Any]:
+    if kind == PredictionMade.TYPE:
+        if isinstance(data.score, list):
+            raise ValueError("class scores do not fit a column")
+        fields = "prediction_id version variant score prediction entity latency_ms"
+        nested = ("features", "keys", "segment", "feature_times")
+        return {"time": time} | _fields(data, fields) | _flat(data, nested)
+    if kind == OutcomeObserved.TYPE:
+        fields = "prediction_id entity value revision variant"
+        return {"time": data.observed_at, "prediction_time": data.time} | _fields(data, fields)
+    if kind == ObservationMade.TYPE:
+        return {"time": data.time, "revision": data.revision} | _flat(data, ("values",))
+    raise ValueError(f"{kind} is never packed")
 
 
 def _fields(data: object, names: str) -> dict[str, Any]:

@@ -6,9 +6,11 @@ A test holds both to the same examples. Unknown fields are ignored; a number tha
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+
+from driftloop_contracts.topics import OBSERVATIONS, OUTCOMES, PREDICTIONS
 
 Scalar = bool | int | float | str | None
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=250)]
@@ -64,3 +66,8 @@ class Observation(msgspec.Struct, gc=False):
 PREDICTION: Final = msgspec.json.Decoder(Prediction)
 OUTCOME: Final = msgspec.json.Decoder(Outcome)
 OBSERVATION: Final = msgspec.json.Decoder(Observation)
+DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    PREDICTIONS.name: PREDICTION,
+    OUTCOMES.name: OUTCOME,
+    OBSERVATIONS.name: OBSERVATION,
+}

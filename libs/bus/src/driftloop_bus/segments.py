@@ -1,0 +1,216 @@
+"""Frames in files: appended at the end, read from the front, freed once they are acked.
+
+A frame is its length, its CRC and its bytes, so a tail that a crash tore is seen and cut off. What is acked stands in a mark
+beside the files; a mark that is lost repeats frames and loses none.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from zlib import crc32
+
+from driftloop_bus.errors import DriftloopError
+
+_FRAME: Final = struct.Struct("<II")
+_MARK: Final = struct.Struct("<QQQ")
+# Dropping the oldest frees a whole file: an eighth of the room at most, and small enough to be freed soon once acked.
+_SEGMENT_BYTES: Final = 16 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Segment:
+    path: Path
+    number: int
+    size: int = 0
+    frames: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some frames of one file, in order."""
+
+    payloads: Sequence[bytes]
+    number: int
+    end: int
+
+
+class Segments:
+    """The files of one folder, of one process at a time."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        """Frames of an earlier life are there. Raises DriftloopError when another process has the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._max_bytes = folder, max_bytes
+        self._segment_bytes = max(1, min(_SEGMENT_BYTES, max_bytes // 8))
+        self._lock = _locked(folder)
+        self._mark = os.open(folder / "acked", os.O_RDWR | os.O_CREAT, 0o600)
+        self.torn_bytes = 0
+        self._files: deque[_Segment] = deque(self._found())
+        self._read_at, self._read_frames = self._marked()
+        self._writing = -1
+        self._unsynced: list[int] = []
+        self._begin()
+
+    @property
+    def pending(self) -> int:
+        """Frames that nobody acked."""
+        return sum(one.frames for one in self._files) - self._read_frames
+
+    @property
+    def size_bytes(self) -> int:
+        """What the files weigh."""
+        return sum(one.size for one in self._files)
+
+    def append(self, payloads: Sequence[bytes]) -> int:
+        """The frames are in the file, in one write: they survive this process. Returns how many old ones were dropped.
+
+        Raises OSError when they can't be written; then none of them is there.
+        """
+        data = b"".join(_FRAME.pack(len(one), crc32(one)) + one for one in payloads)
+        dropped = self._make_room(len(data))
+        last = self._files[-1]
+        if last.size and last.size + len(data) > self._segment_bytes:
+            last = self._begin()
+        self._write(last, data)
+        last.size += len(data)
+        last.frames += len(payloads)
+        return dropped
+
+    def to_sync(self) -> list[int]:
+        """Files of ours to hand to `synced`, in another thread: then what was appended survives the machine."""
+        files, self._unsynced = [*self._unsynced, os.dup(self._writing)], []
+        return files
+
+    def oldest(self, limit: int) -> Chunk:
+        """Up to so many frames that nobody acked, of one file."""
+        first = self._files[0]
+        with first.path.open("rb") as file:
+            file.seek(self._read_at)
+            payloads: list[bytes] = []
+            end = self._read_at
+            while len(payloads) < limit and end < first.size:
+                length, _ = _FRAME.unpack(file.read(_FRAME.size))
+                payloads.append(file.read(length))
+                end += _FRAME.size + length
+        return Chunk(payloads, first.number, end)
+
+    def acked(self, chunk: Chunk) -> None:
+        """These frames need not be kept. Nothing happens when they were dropped meanwhile."""
+        first = self._files[0]
+        if first.number != chunk.number:
+            return
+        self._read_at, self._read_frames = chunk.end, self._read_frames + len(chunk.payloads)
+        self._free_finished()
+        os.pwrite(self._mark, _sealed(self._files[0].number, self._read_at, self._read_frames), 0)
+
+    def close(self) -> None:
+        """The folder is somebody else's to open."""
+        synced(self.to_sync())
+        for opened in (self._writing, self._mark, self._lock):
+            os.close(opened)
+
+    def _begin(self) -> _Segment:
+        """A new file is written to from now on."""
+        if self._writing >= 0:
+            self._unsynced.append(self._writing)
+        number = self._files[-1].number + 1 if self._files else 1
+        made = _Segment(self._folder / f"{number:016d}.spool", number)
+        self._writing = os.open(made.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._files.append(made)
+        self._free_finished()
+        return made
+
+    def _write(self, last: _Segment, data: bytes) -> None:
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._writing, data[written:])
+        finally:
+            if written < len(data):
+                # Half a frame would make every later one unreadable.
+                os.ftruncate(self._writing, last.size)
+
+    def _make_room(self, wanted: int) -> int:
+        """Drops the oldest files until there is room; returns how many frames that nobody acked were in them."""
+        dropped = 0
+        while self.size_bytes + wanted > self._max_bytes and any(one.size for one in self._files):
+            if len(self._files) == 1:
+                self._begin()
+            else:
+                dropped += self._files[0].frames - self._read_frames
+                self._free()
+        return dropped
+
+    def _free_finished(self) -> None:
+        while len(self._files) > 1 and self._read_at >= self._files[0].size:
+            self._free()
+
+    def _free(self) -> None:
+        self._files.popleft().path.unlink()
+        self._read_at = self._read_frames = 0
+
+    def _found(self) -> list[_Segment]:
+        found = []
+        for path in sorted(self._folder.glob("*.spool")):
+            one = _Segment(path, int(path.stem))
+            self._measure(one)
+            found.append(one)
+        return found
+
+    def _measure(self, one: _Segment) -> None:
+        """Counts the whole frames; what a crash left half-written behind them is cut off."""
+        data = one.path.read_bytes()
+        while (end := _frame_end(data, one.size)) is not None:
+            one.size, one.frames = end, one.frames + 1
+        if one.size < len(data):
+            self.torn_bytes += len(data) - one.size
+            os.truncate(one.path, one.size)
+
+    def _marked(self) -> tuple[int, int]:
+        """Offset and number of the acked frames of the first file."""
+        data = os.pread(self._mark, _MARK.size + 4, 0)
+        if not self._files or len(data) < _MARK.size + 4:
+            return 0, 0
+        number, offset, frames = _MARK.unpack(data[: _MARK.size])
+        first = self._files[0]
+        is_of_first = data == _sealed(number, offset, frames) and number == first.number
+        return (offset, frames) if is_of_first and offset <= first.size else (0, 0)
+
+
+def synced(files: Sequence[int]) -> None:
+    """The files are on the disk, and closed. Blocks."""
+    for file in files:
+        os.fdatasync(file)
+        os.close(file)
+
+
+def _sealed(number: int, offset: int, frames: int) -> bytes:
+    mark = _MARK.pack(number, offset, frames)
+    return mark + struct.pack("<I", crc32(mark))
+
+
+def _frame_end(data: bytes, start: int) -> int | None:
+    """Where the frame ends that begins here, or None when there is no whole one."""
+    if start + _FRAME.size > len(data):
+        return None
+    length, checksum = _FRAME.unpack_from(data, start)
+    end: int = start + _FRAME.size + length
+    whole = end <= len(data) and crc32(data[start + _FRAME.size : end]) == checksum
+    return end if whole else None
+
+
+def _locked(folder: Path) -> int:
+    opened = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(opened)
+        raise DriftloopError(f"{folder} is in use by another process: give each its own folder") from error
+    return opened
