@@ -18,6 +18,7 @@ class Notes:
     def __init__(self) -> None:
         self._models: dict[str, dict[str, Any]] = {}
         self._unknown: Counter[str] = Counter()
+        self._failed: dict[str, str] = {}
 
     def kept_out(self, model: str, rows: int) -> None:
         """These rows belong to a model that is not declared, or no more."""
@@ -30,11 +31,20 @@ class Notes:
         self._models[state.model] = {
             "watermark_us": state.clocks.watermark,
             "champion": state.served.version if state.served else None,
-            "watch": _watch(state),
+            "watch": watch_text(state),
             "retrain": state.pursuit.stage,
             "incidents": len(state.incidents),
             "left_out": dict(state.counts),
         }
+
+    def failed(self, digest: str, reason: str) -> None:
+        """The reference can't be read: its version is watched without structural checks."""
+        if len(self._failed) < MAX_UNKNOWN:
+            self._failed[digest] = reason
+
+    def unread(self) -> dict[str, str]:
+        """References that can't be read, with the reason, by digest."""
+        return dict(self._failed)
 
     def models(self) -> dict[str, dict[str, Any]]:
         """By model."""
@@ -45,7 +55,8 @@ class Notes:
         return dict(self._unknown)
 
 
-def _watch(state: ModelState) -> str:
+def watch_text(state: ModelState) -> str:
+    """Where the model's watch stands, for people."""
     if state.retired:
         return "retired"
     if state.watch is None:

@@ -16,6 +16,9 @@ from monitor.domain.rows import Arrivals, Joined
 from monitor.domain.rules import Rules
 from monitor.domain.state import ModelState
 
+Place = tuple[str, int]
+"""Topic and partition."""
+
 
 @dataclass(frozen=True, slots=True)
 class PredictionRows:
@@ -190,12 +193,19 @@ class Documents(Protocol):
 class Positions(Protocol):
     """How far this service has read."""
 
-    async def read(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+    async def read(self, topics: Sequence[str]) -> dict[Place, int]:
         """(topic, partition) to next offset, of every partition that it ever read, as of before this transaction."""
+
+
+class Board(Protocol):
+    """What people look at, read only."""
+
+    async def states(self) -> list[ModelState]:
+        """Every model's state, by name."""
 
 
 class Ready(Protocol):
     """Whether what was declared before we started has been read."""
 
-    def declared(self, positions: Mapping[tuple[str, int], int]) -> bool:
+    def declared(self, positions: Mapping[Place, int]) -> bool:
         """True once declarations and deployments have been read up to where they ended when this process started."""

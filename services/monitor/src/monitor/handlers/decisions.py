@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 
-from driftloop_bus.ports import TopicPartition
 from driftloop_contracts import AnyEvent
 from driftloop_contracts.topics import OUTCOMES, PREDICTIONS
 from driftloop_detect.windows import Judged
@@ -30,7 +29,7 @@ from monitor.handlers.heard import cause_of, link
 from monitor.handlers.measures import Measures
 from monitor.handlers.structure import Structure
 from monitor.handlers.told import Span
-from monitor.ports import Documents, Outcome, Positions, Rows
+from monitor.ports import Documents, Outcome, Place, Positions, Rows
 
 Followed = tuple[ModelState, list[AnyEvent]]
 # Outcomes may come a month late; what met its prediction is kept a little longer, for the looks that follow.
@@ -48,7 +47,7 @@ class Decisions:
     measures: Measures
     structure: Structure
 
-    async def due(self, state: ModelState, reached: dict[TopicPartition, int]) -> Followed:
+    async def due(self, state: ModelState, reached: dict[Place, int]) -> Followed:
         """No decision is due any more. reached: how far this very transaction takes its partitions."""
         events: list[AnyEvent] = []
         while state.rules is not None:
@@ -61,7 +60,7 @@ class Decisions:
                 break
         return state, events
 
-    async def _taken(self, state: ModelState, rules: Rules, due: Due, reached: dict[TopicPartition, int]) -> Followed:
+    async def _taken(self, state: ModelState, rules: Rules, due: Due, reached: dict[Place, int]) -> Followed:
         match due.kind:
             case "close":
                 return await self._close(state, rules, due.at_us)
@@ -155,7 +154,7 @@ class Decisions:
         return replace(_with(state, incident, None), pursuit=pursuit), events
 
     async def _enough(
-        self, state: ModelState, rules: Rules, until_us: int, reached: dict[TopicPartition, int]
+        self, state: ModelState, rules: Rules, until_us: int, reached: dict[Place, int]
     ) -> Followed | None:
         """Enough outcomes of the new world have arrived until then; None while there are fewer, or nobody waits."""
         pursuit = state.pursuit
@@ -168,20 +167,20 @@ class Decisions:
         pursuit, verdict = policy.enough(pursuit, rules, state.frozen, nth.arrived_us, what)
         return await self._asked(replace(state, pursuit=pursuit), rules, verdict, reached)
 
-    async def _age(self, state: ModelState, rules: Rules, at_us: int, reached: dict[TopicPartition, int]) -> Followed:
+    async def _age(self, state: ModelState, rules: Rules, at_us: int, reached: dict[Place, int]) -> Followed:
         if state.served is None:
             return state, []
         pursuit, verdict = policy.aged(state.pursuit, rules, state.frozen, state.served.by, at_us)
         return await self._asked(replace(state, pursuit=pursuit), rules, verdict, reached)
 
-    async def _wake(self, state: ModelState, rules: Rules, at_us: int, reached: dict[TopicPartition, int]) -> Followed:
+    async def _wake(self, state: ModelState, rules: Rules, at_us: int, reached: dict[Place, int]) -> Followed:
         if state.pursuit.stage == "trained":
             return replace(state, pursuit=policy.again(state.pursuit, rules)), []
         pursuit, verdict = policy.enough(state.pursuit, rules, state.frozen, at_us)
         return await self._asked(replace(state, pursuit=pursuit), rules, verdict, reached)
 
     async def _asked(
-        self, state: ModelState, rules: Rules, verdict: Ask | Held | None, reached: dict[TopicPartition, int]
+        self, state: ModelState, rules: Rules, verdict: Ask | Held | None, reached: dict[Place, int]
     ) -> Followed:
         match verdict:
             case Ask():
@@ -195,7 +194,7 @@ class Decisions:
             case None:
                 return state, []
 
-    async def offsets(self, reached: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
+    async def offsets(self, reached: dict[Place, int]) -> dict[Place, int]:
         """Next offset of every partition of the data topics that was read, this transaction included."""
         return await self.positions.read([PREDICTIONS.name, OUTCOMES.name]) | reached
 

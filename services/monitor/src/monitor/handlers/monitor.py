@@ -11,11 +11,11 @@ import numpy as np
 
 from driftloop_bus.batches import OutcomeBatch, PredictionBatch
 from driftloop_bus.errors import TryAgain
-from driftloop_bus.ports import TopicPartition
 from driftloop_contracts import AnyEvent, Event
 from driftloop_contracts.control_plane import CommandGiven, DeploymentChanged, ModelDeclared, ModelRetired
 from driftloop_contracts.loop import CandidateTrained, TrainingFailed
 from driftloop_contracts.topics import DECLARATIONS, DEPLOYMENTS
+from driftloop_kit.jobs import Done, Failed, Job, JobEnd
 from monitor.domain import deploy, policy
 from monitor.domain.clock import advanced
 from monitor.domain.rules import Rules
@@ -25,7 +25,7 @@ from monitor.handlers.decisions import Decisions, Followed
 from monitor.handlers.measures import Measures
 from monitor.handlers.structure import Structure
 from monitor.notes import Notes
-from monitor.ports import Blocks, Documents, Positions, Ready, References, Rows, States, Tallies
+from monitor.ports import Blocks, Documents, Place, Positions, Ready, References, Rows, States, Tallies
 
 B = TypeVar("B", PredictionBatch, OutcomeBatch)
 # A declaration may lag behind the command that follows it by a relay's turn, not by more.
@@ -142,6 +142,15 @@ class Monitor:
         pursuit = policy.failed(state.pursuit, state.rules, event.data.request_id)
         return await self._concluded(replace(state, pursuit=pursuit), [])
 
+    async def on_reference_read(self, job: Job, end: JobEnd) -> list[AnyEvent]:
+        """What the version's features were like in training is known from now on; without it nothing is compared."""
+        match end:
+            case Done(result):
+                await self.references.put(result["digest"], result["document"])
+            case Failed(reason):
+                self.notes.failed(job.payload["digest"], reason)
+        return []
+
     @property
     def _decisions(self) -> Decisions:
         return Decisions(self.rows, self.documents, self.positions, Measures(self.rows), self._structure)
@@ -186,7 +195,7 @@ class Monitor:
     async def _concluded(self, state: ModelState, events: list[AnyEvent]) -> list[AnyEvent]:
         return [*events, *await self._decided(state, {})]
 
-    async def _decided(self, state: ModelState, reached: dict[TopicPartition, int]) -> list[AnyEvent]:
+    async def _decided(self, state: ModelState, reached: dict[Place, int]) -> list[AnyEvent]:
         """Whatever is due is decided, and the state is kept."""
         state, events = await self._decisions.due(state, reached)
         await self.states.put(state)
@@ -194,7 +203,7 @@ class Monitor:
         return events
 
 
-def _reached(batch: PredictionBatch | OutcomeBatch) -> dict[TopicPartition, int]:
+def _reached(batch: PredictionBatch | OutcomeBatch) -> dict[Place, int]:
     return {(batch.topic, batch.partition): int(batch.offsets.max()) + 1} if len(batch) else {}
 
 

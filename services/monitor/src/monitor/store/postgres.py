@@ -77,6 +77,18 @@ class PostgresDocuments:
 
 
 @dataclass(frozen=True, slots=True)
+class PostgresBoard:
+    """See `ports.Board`."""
+
+    connection: Connection
+
+    async def states(self) -> list[ModelState]:
+        """See `ports.Board`."""
+        rows = await self.connection.fetch("SELECT state FROM model_state ORDER BY model")
+        return [state_from_json(row["state"]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
 class PostgresPositions:
     """See `ports.Positions`."""
 
