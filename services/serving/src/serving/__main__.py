@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -24,9 +25,9 @@ from serving.settings import Settings, one_thread_a_call
 from serving.shelf import Shelf
 from serving.ticks import Ticks
 
-# What shadows and the spool may still do once the last request is answered; the kit leaves them half a second.
-LAST_WORDS_S: Final = 0.4
-LOOK_S: Final = 1.0
+# How long the spool may still send once the last request is answered; the kit leaves it half a second.
+LAST_WORDS_S: Final = 0.3
+LOOK_S: Final = 0.25
 
 
 def build(settings: Settings) -> Service[None]:
@@ -36,7 +37,7 @@ def build(settings: Settings) -> Service[None]:
     shelf = Shelf(ArtifactStore.open(settings.needed("artifacts")), counts)
     readings = OnlineReadings(settings.max_entities)
     serving = Serving(shelf, readings, counts, utc_now, any_time=settings.mode == "local")
-    spool = Spool(settings.data / "spool", max_bytes=settings.spool_mib << 20)
+    spool = Spool(settings.data / "spool", max_bytes=settings.spool_mib << 20, observe=counts.note)
     ticks = Ticks(serving, spool, counts)
 
     def hot(context: Context[None], behind: ASGIApp) -> ASGIApp:
@@ -44,17 +45,31 @@ def build(settings: Settings) -> Service[None]:
         return HotRoutes(ticks, behind, lambda: context.health.ready)
 
     def api(context: Context[None]) -> APIRouter:
-        facts(context, shelf, spool, readings)
+        say_what_is_loaded(context, shelf)
+        context.health.fact("spool_pending", spool.pending)
+        context.health.fact("spool_dropped", lambda: spool.dropped)
+        context.health.fact("features", lambda: {"entities": len(readings), "refused": readings.refused})
         return routes(serving, shelf, lambda: context.health.ready)
 
     async def keep_the_shelf(context: Context[None]) -> None:
         await shelf.run()
 
     async def send_what_is_spooled(context: Context[None]) -> None:
+        sending = asyncio.create_task(spool.run(context.log))
         try:
-            await spool.run(context.log)
+            await asyncio.shield(sending)
         finally:
+            # The last request was answered: what its shadows say is kept, and sent if Kafka takes it at once.
             await ticks.shadows.drained()
+            spool.stop()
+            await asyncio.wait({sending}, timeout=LAST_WORDS_S)
+            sending.cancel()
+
+    async def watch_the_spool(context: Context[None]) -> None:
+        while True:
+            context.health.limp("spool", spool.waiting_for is None, spool.waiting_for or "")
+            context.telemetry.set("driftloop_spool_pending", spool.pending())
+            await asyncio.sleep(LOOK_S)
 
     return Service(
         "serving",
@@ -70,12 +85,12 @@ def build(settings: Settings) -> Service[None]:
         ),
         api=api,
         hot=hot,
-        background=[keep_the_shelf, send_what_is_spooled],
+        background=[keep_the_shelf, send_what_is_spooled, watch_the_spool],
     )
 
 
-def facts(context: Context[None], shelf: Shelf, spool: Spool, readings: OnlineReadings) -> None:
-    """What `/ready` says of serving."""
+def say_what_is_loaded(context: Context[None], shelf: Shelf) -> None:
+    """`/ready` names every deployed model; it is 503 while one was not tried yet."""
 
     def say_pending() -> None:
         pending = shelf.pending()
@@ -83,8 +98,6 @@ def facts(context: Context[None], shelf: Shelf, spool: Spool, readings: OnlineRe
 
     shelf.changed = say_pending
     context.health.fact("models", lambda: {model: _model(shelf, model) for model in shelf.models()})
-    context.health.fact("spool_pending", spool.pending)
-    context.health.fact("features", lambda: {"entities": len(readings), "refused": readings.refused})
 
 
 def _model(shelf: Shelf, model: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from driftloop_bus.observer import Note
 from driftloop_kit.telemetry import Telemetry
 from serving.ports import Counted
 
@@ -11,10 +12,21 @@ class PrometheusCounts:
 
     def __init__(self) -> None:
         self._telemetry: Telemetry | None = None
+        self._early: list[Note] = []
 
     def into(self, telemetry: Telemetry) -> None:
-        """From now on everything is counted there."""
+        """From now on everything is counted there, and what was noted before it."""
         self._telemetry = telemetry
+        for note in self._early:
+            telemetry.note(note)
+        self._early.clear()
+
+    def note(self, note: Note) -> None:
+        """What the spool saw."""
+        if self._telemetry is None:
+            self._early.append(note)
+        else:
+            self._telemetry.note(note)
 
     def add(self, what: Counted, model: str, why: str, n: int = 1) -> None:
         """n more of it; what a person may want to look into is logged too."""
