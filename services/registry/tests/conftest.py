@@ -1,17 +1,39 @@
-"""A database with the registry's tables, for the tests that ask Postgres itself."""
+"""A database with the registry's tables, and the registry as a process, for the tests that ask the real thing."""
 
 import asyncio
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from services.registry.tests.process import RunningRegistry, launch
 
 from driftloop_kit.schema import migrate
+from driftloop_local.databases import ServiceDatabase
 from driftloop_local.stack import LocalStack
 
 
 @pytest.fixture(scope="module")
-def registry_database(stack: LocalStack) -> str:
-    """Address of an owner of the registry's tables, in a database of this module alone."""
-    database = stack.create_service_database(f"registry_{uuid.uuid4().hex[:8]}")
-    asyncio.run(migrate("registry", database.owner_url))
+def database(stack: LocalStack) -> ServiceDatabase:
+    """With the registry's tables, for this module alone."""
+    made = stack.create_service_database(f"registry_{uuid.uuid4().hex[:8]}")
+    asyncio.run(migrate("registry", made.owner_url))
+    return made
+
+
+@pytest.fixture(scope="module")
+def registry_database(database: ServiceDatabase) -> str:
+    """Its owner's address."""
     return database.owner_url
+
+
+@pytest.fixture(scope="module")
+def running(
+    database: ServiceDatabase, kafka: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningRegistry]:
+    """A registry on the real stack."""
+    folder: Path = tmp_path_factory.mktemp("registry")
+    started = launch(database.login_url, kafka, folder)
+    yield started
+    if started.process.poll() is None:
+        started.stop()

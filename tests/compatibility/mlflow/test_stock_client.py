@@ -13,8 +13,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from services.registry.tests.process import RunningRegistry
 from sklearn.linear_model import LogisticRegression
-from tests.compatibility.mlflow.conftest import RunningRegistry
 
 pytestmark = pytest.mark.stack
 
