@@ -15,7 +15,7 @@ from driftloop_bus.envelope import ARROW, microseconds
 from driftloop_bus.errors import BadMessage
 from driftloop_bus.packing import pack, pack_columns
 from driftloop_bus.ports import Outgoing, Record
-from driftloop_bus.reading import read_batch
+from driftloop_bus.reading import derived_row_ids, read_batch
 from driftloop_contracts import AnyEvent, Fact, derived_id, first
 from driftloop_contracts.data_plane import ObservationMade, OutcomeObserved, PredictionMade
 
@@ -82,7 +82,7 @@ def test_packed_rows_are_what_the_same_events_are_as_json() -> None:
         for row in range(20)
     ]  # fmt: skip
     rows, single = predictions_in(log(packed(events))), predictions_in(log(*(encode(e, "serving") for e in events)))
-    assert rows.event_ids == [derived_id("pack", str(row)) for row in range(20)]
+    assert rows.event_ids == derived_row_ids("pack", 20) == [derived_id("pack", str(row)) for row in range(20)]
     assert rows.rows.tolist() == list(range(20))
     assert set(rows.offsets.tolist()) == {100}
     for name in ("prediction_ids", "models", "streams", "versions", "variants", "entities", "predictions"):

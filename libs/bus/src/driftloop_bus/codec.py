@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from driftloop_bus.envelope import JSON, moment, open_envelope
+from driftloop_bus.envelope import JSON, moment, open_envelope, texts
 from driftloop_bus.errors import BadMessage
 from driftloop_bus.ports import Headers, Outgoing, Record
 from driftloop_contracts import AnyEvent, Event, Fact, rfc3339, topic_for
@@ -56,7 +56,7 @@ def decode(record: Record) -> AnyEvent:
     if envelope.packed:
         raise BadMessage("a packed record holds many events: read it as a batch", at=record.position)
     data = _fact(FACTS[envelope.type], record)
-    given = envelope.given
+    given = texts(record)
     recorded = given.get("ce_recordedat")
     return Event(
         id=envelope.id,

@@ -9,12 +9,17 @@ from typing import Final
 from driftloop_bus.errors import BadMessage
 from driftloop_bus.ports import Record
 from driftloop_contracts import derived_id
-from driftloop_contracts.topics import BY_NAME, FACTS
+from driftloop_contracts.topics import BY_NAME, FACTS, TOPICS
 
 JSON: Final = "application/json"
 ARROW: Final = "application/vnd.apache.arrow.stream"
+_ARROW: Final = ARROW.encode()
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+
+
+_TRAVEL: Final = {topic.name: {fact.TYPE.encode(): fact.TYPE for fact in topic.events} for topic in TOPICS}
+_KNOWN: Final = {kind.encode(): kind for kind in FACTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,6 @@ class Envelope:
     correlation: str | None
     tenant: str
     packed: bool
-    given: dict[str, str]
-    """Every header as it stands, for the attributes that are rarely read."""
 
 
 def open_envelope(record: Record) -> Envelope:
@@ -37,14 +40,32 @@ def open_envelope(record: Record) -> Envelope:
     Without CloudEvents headers: only on a topic that is open to producers, with an id derived from the record's place, so
     two equal readings stay two. Raises BadMessage on anything else.
     """
-    given = _text(record)
-    kind = given.get("ce_type")
-    if kind is None:
-        return _bare(record, given)
-    if not (identity := given.get("ce_id")):
-        raise BadMessage("a record with ce_type needs ce_id: it is the event's identity", at=record.position)
-    _check_travels_here(record, kind)
-    return _envelope(record, identity, kind, given)
+    # Only what every reader needs is decoded: this runs for each event of a hot topic.
+    given = dict(record.headers)
+    try:
+        kind = given.get("ce_type")
+        identity, told = _bare(record) if kind is None else (given.get("ce_id", b"").decode(), _travels(record, kind))
+        if not identity:
+            raise BadMessage("a record with ce_type needs ce_id: it is the event's identity", at=record.position)
+        time, correlation = given.get("ce_time"), given.get("ce_correlationid")
+        return Envelope(
+            id=identity,
+            type=told,
+            time=moment(time.decode(), record, "ce_time") if time else None,
+            correlation=correlation.decode() if correlation else None,
+            tenant=given.get("ce_tenant", b"").decode() or "default",
+            packed=given.get("content-type", b"").startswith(_ARROW),
+        )
+    except UnicodeDecodeError as error:
+        raise BadMessage("headers must be UTF-8", at=record.position) from error
+
+
+def texts(record: Record) -> dict[str, str]:
+    """Every header as text. Raises BadMessage when one is not UTF-8."""
+    try:
+        return {name: value.decode() for name, value in record.headers}
+    except UnicodeDecodeError as error:
+        raise BadMessage("headers must be UTF-8", at=record.position) from error
 
 
 def microseconds(moment: datetime) -> int:
@@ -68,37 +89,21 @@ def moment(text: str, record: Record, name: str) -> datetime:
     return found
 
 
-def _text(record: Record) -> dict[str, str]:
-    try:
-        return {name: value.decode() for name, value in record.headers if value is not None}
-    except UnicodeDecodeError as error:
-        raise BadMessage("headers must be UTF-8", at=record.position) from error
-
-
-def _bare(record: Record, given: dict[str, str]) -> Envelope:
+def _bare(record: Record) -> tuple[str, str]:
+    """Id and type of a record without CloudEvents headers."""
     topic = BY_NAME.get(record.topic)
     if topic is None or not topic.open_to_producers or len(topic.events) != 1:
         raise BadMessage(f"{record.topic} needs CloudEvents headers (ce_type, ce_id); found none", at=record.position)
-    return _envelope(record, derived_id(str(record.position), "bare"), topic.events[0].TYPE, given)
+    return derived_id(str(record.position), "bare"), topic.events[0].TYPE
 
 
-def _envelope(record: Record, identity: str, kind: str, given: dict[str, str]) -> Envelope:
-    time = given.get("ce_time")
-    return Envelope(
-        id=identity,
-        type=kind,
-        time=moment(time, record, "ce_time") if time else None,
-        correlation=given.get("ce_correlationid"),
-        tenant=given.get("ce_tenant") or "default",
-        packed=given.get("content-type", JSON).partition(";")[0].strip() == ARROW,
-        given=given,
-    )
-
-
-def _check_travels_here(record: Record, kind: str) -> None:
-    if kind not in FACTS:
+def _travels(record: Record, kind: bytes) -> str:
+    """The type as text. Topics outside the catalogue carry every known type."""
+    allowed = _TRAVEL.get(record.topic, _KNOWN)
+    if (found := allowed.get(kind)) is not None:
+        return found
+    if kind not in _KNOWN:
         raise BadMessage(f"unknown ce_type {kind!r}", at=record.position)
-    topic = BY_NAME.get(record.topic)
-    if topic is not None and kind not in {fact.TYPE for fact in topic.events}:
-        allowed = sorted(fact.TYPE for fact in topic.events)
-        raise BadMessage(f"{kind} does not travel on {record.topic}; allowed are {allowed}", at=record.position)
+    raise BadMessage(
+        f"{_KNOWN[kind]} does not travel on {record.topic}; allowed are {sorted(allowed.values())}", at=record.position
+    )

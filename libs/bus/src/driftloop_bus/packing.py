@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
+from driftloop_bus.columns import columns
 from driftloop_bus.errors import BadMessage
 from driftloop_contracts import AnyEvent
 from driftloop_contracts.data_plane import ObservationMade, OutcomeObserved, PredictionMade
@@ -73,38 +76,52 @@ def unpack(value: bytes) -> pa.Table:
 
 def pack_rows(kind: str, rows: Sequence[tuple[datetime, Any]]) -> bytes:
     """As `pack`, from the time and the data (a fact, or its typed JSON) of each event of one type."""
-    made = [_row(kind, time, data) for time, data in rows]
-    names = dict.fromkeys(name for row in made for name in row)
-    return pack_columns({name: [row.get(name) for row in made] for name in names})
+    if kind not in _LAYOUTS:
+        raise ValueError(f"{kind} is never packed")
+    layout, data = _LAYOUTS[kind], [one for _, one in rows]
+    if kind == PredictionMade.TYPE and any(isinstance(one.score, list) for one in data):
+        raise ValueError("class scores do not fit a column")
+    made: dict[str, Any] = {"time": [getattr(one, layout.time) if layout.time else time for time, one in rows]}
+    for name, field in layout.fields.items():
+        made[name] = [getattr(one, field) for one in data]
+    for group in layout.groups:
+        made |= {f"{group}.{name}": values for name, values in columns([getattr(one, group) for one in data]).items()}
+    return pack_columns(made)
 
 
-def _row(kind: str, time: datetime, data: Any) -> dict[str, Any]:
-    if kind == PredictionMade.TYPE:
-        if isinstance(data.score, list):
-            raise ValueError("class scores do not fit a column")
-        fields = "prediction_id version variant score prediction entity latency_ms"
-        nested = ("features", "keys", "segment", "feature_times")
-        return {"time": time} | _fields(data, fields) | _flat(data, nested)
-    if kind == OutcomeObserved.TYPE:
-        fields = "prediction_id entity value revision variant"
-        return {"time": data.observed_at, "prediction_time": data.time} | _fields(data, fields)
-    if kind == ObservationMade.TYPE:
-        return {"time": data.time, "revision": data.revision} | _flat(data, ("values",))
-    raise ValueError(f"{kind} is never packed")
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    time: str
+    """The field that is the event time; empty where the header says it."""
+    fields: dict[str, str]
+    """Column to field."""
+    groups: tuple[str, ...]
 
 
-def _fields(data: object, names: str) -> dict[str, Any]:
-    return {name: getattr(data, name) for name in names.split()}
+def _same(names: str) -> dict[str, str]:
+    return {name: name for name in names.split()}
 
 
-def _flat(data: object, groups: Sequence[str]) -> dict[str, Any]:
-    return {f"{group}.{name}": value for group in groups for name, value in getattr(data, group).items()}
+_LAYOUTS: Final = {
+    PredictionMade.TYPE: _Layout(
+        "",
+        _same("prediction_id version variant score prediction entity latency_ms"),
+        ("features", "keys", "segment", "feature_times"),
+    ),
+    OutcomeObserved.TYPE: _Layout(
+        "observed_at", {"prediction_time": "time"} | _same("prediction_id entity value revision variant"), ()
+    ),
+    ObservationMade.TYPE: _Layout("time", {"revision": "revision"}, ("values",)),
+}
 
 
 def _array(name: str, values: Any) -> pa.Array:
     if isinstance(values, pa.Array):
         return values
-    return pa.array(values, type=TIMESTAMP if name in _TIMES or name.startswith("feature_times.") else None)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "f":
+        return pa.array(values, from_pandas=True)  # NaN is null on the wire
+    given = values.tolist() if isinstance(values, np.ndarray) and values.dtype.kind == "O" else values
+    return pa.array(given, type=TIMESTAMP if name in _TIMES or name.startswith("feature_times.") else None)
 
 
 def _check_schema(table: pa.Table) -> None:

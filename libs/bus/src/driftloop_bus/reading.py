@@ -6,6 +6,7 @@ as the batch's fields.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,7 +22,7 @@ from driftloop_bus.errors import BadMessage
 from driftloop_bus.packing import unpack
 from driftloop_bus.ports import Record
 from driftloop_bus.typed_json import OBSERVATION, OUTCOME, PREDICTION
-from driftloop_contracts import derived_id
+from driftloop_contracts.event import NAMESPACE
 from driftloop_contracts.topics import MAX_VALUE_BYTES, OBSERVATIONS, OUTCOMES, PREDICTIONS
 
 Read = tuple[Record, Envelope, Any]
@@ -48,6 +49,23 @@ def read_batch(records: Sequence[Record]) -> tuple[AnyBatch | None, list[BadMess
 
     None when no record is good. Raises LookupError on a topic that has no batches.
     """
+    found = read(records)
+    return found.batch, found.bad
+
+
+@dataclass(slots=True)
+class Reading:
+    """Records, read."""
+
+    batch: AnyBatch | None
+    bad: list[BadMessage]
+    """In order, each with its position."""
+    ids: dict[int, str]
+    """Offset to event id of the records, rows of packed ones taken together."""
+
+
+def read(records: Sequence[Record]) -> Reading:
+    """As `read_batch`, with the ids of the records."""
     family = _FAMILIES[records[0].topic]
     good: list[Read] = []
     bad: list[BadMessage] = []
@@ -59,7 +77,8 @@ def read_batch(records: Sequence[Record]) -> tuple[AnyBatch | None, list[BadMess
             bad.append(error)
     pieces = _pieces(good, family, bad)
     bad.sort(key=lambda error: error.at.offset if error.at else -1)
-    return (pieces[0].after(*pieces[1:]) if pieces else None), bad
+    ids = {record.offset: envelope.id for record, envelope, _ in good}
+    return Reading(pieces[0].after(*pieces[1:]) if pieces else None, bad, ids)
 
 
 def _read(record: Record, family: _Family) -> Read:
@@ -120,7 +139,20 @@ def _packed_places(read: Read, columns: dict[str, Any]) -> dict[str, Any]:
     return {
         "offsets": np.full(n, record.offset, dtype=np.int64),
         "rows": np.arange(n, dtype=np.int32),
-        "event_ids": [derived_id(envelope.id, str(row)) for row in range(n)],
+        "event_ids": derived_row_ids(envelope.id, n),
         "correlations": [envelope.correlation] * n,
         "tenants": [envelope.tenant] * n,
     }
+
+
+def derived_row_ids(record_id: str, n: int) -> list[str]:
+    """`derived_id(record_id, str(row))` of rows 0 to n - 1, at a quarter of the cost: the common part is hashed once."""
+    begun = hashlib.sha1(NAMESPACE.bytes + f"{record_id}\n".encode(), usedforsecurity=False)
+    made = []
+    for row in range(n):
+        whole = begun.copy()
+        whole.update(str(row).encode())
+        text = whole.hexdigest()
+        variant = "89ab"[int(text[16], 16) & 3]
+        made.append(f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}")
+    return made

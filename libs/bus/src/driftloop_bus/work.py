@@ -11,11 +11,10 @@ import numpy as np
 
 from driftloop_bus.batches import AnyBatch
 from driftloop_bus.codec import decode
-from driftloop_bus.envelope import open_envelope
 from driftloop_bus.errors import BadMessage
 from driftloop_bus.parking import Parked
 from driftloop_bus.ports import Record
-from driftloop_bus.reading import read_batch
+from driftloop_bus.reading import read
 from driftloop_bus.routes import Answer, Follows, H, Plan, Route, is_compacted
 from driftloop_contracts import AnyEvent
 
@@ -73,12 +72,12 @@ def prepare(plan: Plan[H], records: Sequence[Record]) -> Work[H]:
 
 
 def _read_batch(work: Work[H], records: Sequence[Record]) -> None:
-    batch, errors = read_batch(records)
-    at = {error.at.offset: error for error in errors if error.at is not None}
-    work.batch = batch
+    found = read(records)
+    at = {error.at.offset: error for error in found.bad if error.at is not None}
+    work.batch = found.batch
     work.bad = [Parked(record, at[record.offset]) for record in records if record.offset in at]
     work.records = [record for record in records if record.offset not in at]
-    work.ids = [open_envelope(record).id for record in work.records]
+    work.ids = [found.ids[record.offset] for record in work.records]
 
 
 def _read_event(work: Work[H], record: Record) -> None:
