@@ -36,10 +36,12 @@ class Clocks:
 
 
 def advanced(clocks: Clocks, kind: Kind, streams: Sequence[str], times_us: IntArray) -> tuple[Clocks, IntArray]:
-    """The clocks after these rows of one topic, in log order; and the watermark *before* each row, shape (n,).
+    """The clocks after these rows of one topic, in log order; and when each row arrived, in event time, shape (n,).
 
     Watermark: the least of the streams' clocks in both topics, but not more than PATIENCE_US behind the greatest.
-    How the log is cut into calls changes neither.
+    A row arrives at its own time; one that comes after later ones of its stream arrives with these, so that it is never
+    counted to a time that is over. How the log is cut into calls changes neither, nor, while no topic is taken for
+    silent, does the order in which the two topics are read.
     """
     if len(times_us) == 0:
         return clocks, np.zeros(0, np.int64)
@@ -53,9 +55,17 @@ def advanced(clocks: Clocks, kind: Kind, streams: Sequence[str], times_us: IntAr
     stacked = np.vstack([*runs.values(), *(np.full(len(times_us), clock, np.int64) for clock in still)])
     marks = np.maximum(stacked.min(axis=0), stacked.max(axis=0) - PATIENCE_US)
     marks = np.maximum.accumulate(np.maximum(marks, clocks.watermark))
-    before = np.concatenate([[clocks.watermark], marks[:-1]]).astype(np.int64)
+    before = np.concatenate([[clocks.watermark], marks[:-1]])
     newest = {**clocks.of(kind), **{stream: int(run[-1]) for stream, run in runs.items()}}
-    return _with(clocks, kind, newest, int(marks[-1])), before
+    return _with(clocks, kind, newest, int(marks[-1])), np.maximum(before, _own(runs, streams))
+
+
+def _own(runs: Mapping[str, IntArray], streams: Sequence[str]) -> IntArray:
+    """Each row's own stream's clock, with the row."""
+    if len(runs) == 1:
+        return next(iter(runs.values()))
+    place = {name: i for i, name in enumerate(runs)}
+    return np.vstack(list(runs.values()))[[place[name] for name in streams], np.arange(len(streams))]
 
 
 def _runs(known: Mapping[str, int], streams: Sequence[str], times_us: IntArray) -> dict[str, IntArray]:

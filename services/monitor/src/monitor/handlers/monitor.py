@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
-import numpy as np
-
 from driftloop_bus.batches import OutcomeBatch, PredictionBatch
 from driftloop_bus.errors import TryAgain
 from driftloop_contracts import AnyEvent, Event
@@ -52,8 +50,7 @@ class Monitor:
         served = batch.take(heard.without_history(batch))
         events: list[AnyEvent] = []
         for state, rules, part in await self._of_declared(served.by_model()):
-            clocks, before = advanced(state.clocks, "predictions", part.streams, part.times)
-            arrived = np.maximum(part.times, before)
+            clocks, arrived = advanced(state.clocks, "predictions", part.streams, part.times)
             await self.rows.add_predictions(state.model, heard.prediction_rows(part, arrived, rules.kept))
             state, found = await self._structure.heard(replace(state, clocks=clocks), rules, part, arrived)
             events += [*found, *await self._decided(state, reached)]
@@ -65,8 +62,8 @@ class Monitor:
         fresh = batch.take(heard.without_history(batch))
         events: list[AnyEvent] = []
         for state, _, part in await self._of_declared(fresh.by_model()):
-            clocks, before = advanced(state.clocks, "outcomes", part.streams, part.times)
-            await self.rows.add_outcomes(state.model, heard.outcome_rows(part, np.maximum(part.times, before)))
+            clocks, arrived = advanced(state.clocks, "outcomes", part.streams, part.times)
+            await self.rows.add_outcomes(state.model, heard.outcome_rows(part, arrived))
             events += await self._decided(replace(state, clocks=clocks), reached)
         return events
 
