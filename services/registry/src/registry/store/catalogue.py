@@ -12,7 +12,7 @@ from registry.store.filters import Query, Source
 
 MODELS: Final = Source(
     attributes={
-        "name": "model.name", "timestamp": "model.updated_ms", "last_updated_timestamp": "model.updated_ms",
+        "name": "model.name", "timestamp": "model.updated_ms",
     },
     parts={"tag": "registered_model_tag AS part WHERE part.name = model.name"},
     tie="model.name",

@@ -103,12 +103,12 @@ def _clause(text: str, place: int, rules: Rules) -> tuple[Clause, int]:
     if not ident or not found:
         raise _invalid([word for word in _WORDS.findall(rest) if word.upper() != "AND"], rules)
     comparator = " ".join(found["cmp"].upper().split())
-    entity, key = _named(ident, rules)
-    if comparator in PRESENCE:
-        return _present(entity, key, comparator, rules), found.end()
     value = _VALUE.match(text, found.end())
-    if value is None:
+    if value is None and comparator not in PRESENCE:
         raise _invalid(_WORDS.findall(rest), rules)
+    entity, key = _named(ident, rules)
+    if comparator in PRESENCE or value is None:
+        return _present(entity, key, comparator, rules), found.end()
     return _compared(entity, key, comparator, value["value"], rules), value.end()
 
 
@@ -245,7 +245,7 @@ def parse_order(text: str, rules: Rules) -> Order:
 
 
 def _order_key(key: str, rules: Rules) -> str:
-    name = {**rules.texts, **rules.numbers}.get(key, key)
+    name = {**rules.texts, **rules.numbers, **rules.order_names}.get(key, key)
     if name not in rules.orders:
         what = "order by" if rules.in_registry and "version_number" not in rules.orders else "attribute"
         raise BadSearch(f"Invalid {what} key '{key}' specified. Valid keys are '{_shown(sorted(rules.orders))}'")

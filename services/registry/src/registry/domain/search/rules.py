@@ -23,6 +23,8 @@ class Rules:
     """Whether tags and params may be asked for with IS [NOT] NULL."""
     orders: frozenset[str] = frozenset()
     """Attributes to sort by."""
+    order_names: Mapping[str, str] = field(default_factory=dict)
+    """Further spellings of them."""
     in_registry: bool = False
     """The registry's searches have words of their own for what is wrong."""
     quoted_clauses: bool = False
@@ -63,7 +65,8 @@ MODELS: Final = Rules(
     texts=_same("name"),
     lists=frozenset(("name",)),
     presence=False,
-    orders=frozenset(("name", "timestamp", "last_updated_timestamp")),
+    orders=frozenset(("name", "timestamp")),
+    order_names={"last_updated_timestamp": "timestamp"},
     in_registry=True,
 )
 VERSIONS: Final = Rules(
