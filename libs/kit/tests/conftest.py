@@ -1,11 +1,9 @@
-"""A real Postgres, and a fresh migrated database for each test that asks for one."""
+"""A fresh migrated database for each test that asks for one."""
 
 from __future__ import annotations
 
 import itertools
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -18,15 +16,9 @@ from driftloop_local.stack import LocalStack
 _NUMBERS = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[LocalStack]:
-    with tempfile.TemporaryDirectory(prefix="kit") as folder, LocalStack(Path(folder), only={"postgres"}) as stack:
-        yield stack
-
-
 @pytest.fixture
-async def addresses(postgres: LocalStack) -> ServiceDatabase:
-    made = postgres.create_service_database(f"kit_{next(_NUMBERS)}")
+async def addresses(stack: LocalStack) -> ServiceDatabase:
+    made = stack.create_service_database(f"kit_{next(_NUMBERS)}")
     await migrate("driftloop_kit", made.owner_url)
     return made
 

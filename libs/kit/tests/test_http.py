@@ -13,6 +13,7 @@ import pytest
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from structlog.testing import capture_logs
 
 from driftloop_bus.errors import Refused, TryAgain
 from driftloop_bus.testing import MemoryLog
@@ -177,11 +178,15 @@ async def test_every_error_has_one_shape_and_repeats_no_payload() -> None:
         assert (hot.status_code, hot.json()) == (422, {"error": "three bytes are too few"})
 
 
-async def test_a_bug_is_500_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
-    async with served() as client:
-        answer = await client.get("/bug")
+async def test_a_bug_is_500_without_its_text_and_told_whole_to_the_log() -> None:
+    with capture_logs() as logs:
+        async with served() as client:
+            answer = await client.get("/bug")
+            assert (await client.get("/live")).status_code == 200
     assert (answer.status_code, answer.json()) == (500, {"error": "internal error"})
-    assert "secret of the house" in caplog.text
+    assert [(line["event"], line["path"], repr(line["exc_info"])) for line in logs] == [
+        ("bug", "/bug", "ZeroDivisionError('secret of the house')")
+    ]
 
 
 async def test_a_protocol_may_have_an_error_shape_of_its_own() -> None:

@@ -130,10 +130,10 @@ async def test_a_stopped_owner_does_not_keep_its_successor_waiting_for_ever(
 
 
 async def test_the_ledger_says_try_again_while_postgres_restarts_and_works_after(
-    postgres: LocalStack, ledger: PostgresLedger
+    stack: LocalStack, ledger: PostgresLedger
 ) -> None:
     claim = await ledger.claim("outcomes.v1", 0)
-    postgres.kill("postgres")
+    stack.kill("postgres")
     failures: list[str] = []
     async with asyncio.timeout(60):
         while not await written(ledger, claim, failures):  # noqa: ASYNC110  # nobody signals that Postgres is back

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from typing import Final, TypeVar
 
 from driftloop_bus.ports import Log
@@ -69,7 +70,9 @@ def kafka_log(service: Service[H]) -> Log:
     """The settings' Kafka; nothing is connected yet."""
     from driftloop_bus.kafka import KafkaLog
 
-    return KafkaLog(service.settings.kafka, service.name)
+    # One place, one member of the group: it takes its partitions back at once after a crash.
+    port = service.settings.http_port
+    return KafkaLog(service.settings.kafka, service.name, instance=f"{socket.gethostname()}-{port}" if port else None)
 
 
 async def live(service: Service[H], context: Context[H], organs: Organs[H], tasks: Tasks) -> None:

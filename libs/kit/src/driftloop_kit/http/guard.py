@@ -62,10 +62,14 @@ class Guard:
         try:
             self._admit(scope, exchange)
             await self._app(scope, exchange.receive, exchange.send)
-        except KNOWN as error:
-            if exchange.status:
+        except Exception as error:  # the runner of doors: a bug is told, answered 500, and the door goes on
+            if not isinstance(error, KNOWN):
+                self._telemetry.log.error("bug", path=scope["path"], exc_info=error)
+            if not exchange.status:
+                await say_error(exchange.send, error)
+            elif not exchange.whole:
+                # Half an answer must not look like a whole one: the server breaks the connection.
                 raise
-            await say_error(exchange.send, error)
         finally:
             self._telemetry.count("driftloop_http_requests", 1, str(exchange.status))
             self._telemetry.time("driftloop_http_seconds", perf_counter() - exchange.began)
@@ -101,7 +105,7 @@ class Guard:
 class Exchange:
     """One request and its answer: counts what comes in, remembers what went out."""
 
-    __slots__ = ("_deadline", "_left", "_receive", "_send", "began", "status")
+    __slots__ = ("_deadline", "_left", "_receive", "_send", "began", "status", "whole")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -111,6 +115,8 @@ class Exchange:
         self.began = perf_counter()
         self.status = 0
         """0 until the answer has begun."""
+        self.whole = False
+        """Whether all of the answer went out."""
 
     def expect_body(self, limit: int) -> None:
         """A body follows; it may have `limit` bytes."""
@@ -139,6 +145,8 @@ class Exchange:
         """As the server's."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+        else:
+            self.whole = not message.get("more_body", False)
         await self._send(message)
 
 
