@@ -11,10 +11,11 @@ import pytest
 
 from driftloop_bus.batches import PredictionBatch
 from driftloop_bus.codec import encode
-from driftloop_bus.errors import TryAgain
+from driftloop_bus.errors import DriftloopError, TryAgain
 from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.outgoing import to_records
-from driftloop_bus.ports import Log
+from driftloop_bus.parking import Parked
+from driftloop_bus.ports import Log, Outgoing, Record
 from driftloop_bus.reading import read_batch
 from driftloop_bus.testing import LogContract
 from driftloop_bus.testing.log_contract import nobody, read
@@ -48,6 +49,28 @@ async def test_every_topic_is_made_once_and_as_the_catalogue_says(kafka: str) ->
     assert await ensure_topics(kafka) == []
     assert await missing_topics(kafka) == []
     assert await differing_topics(kafka) == []
+
+
+async def test_a_topic_that_differs_from_what_is_wanted_is_refused(kafka: str) -> None:
+    topic = f"differs-{uuid.uuid4().hex[:8]}"
+    await ensure_these(kafka, {topic: (1, {"retention.ms": "1000"})})
+    with pytest.raises(DriftloopError, match=r"retention.ms is 1000, not 2000"):
+        await ensure_these(kafka, {topic: (1, {"retention.ms": "2000"})})
+    with pytest.raises(DriftloopError, match="has 1 partitions, not 2"):
+        await ensure_these(kafka, {topic: (2, {})})
+    with pytest.raises(DriftloopError, match="refused"):
+        await ensure_these(kafka, {f"{topic}-2": (1, {"retention.ms": "soon"})})
+
+
+async def test_the_largest_record_that_a_stranger_can_write_can_be_parked(kafka: str) -> None:
+    log = KafkaLog(kafka, "large")
+    producer = await log.producer()
+    (ack,) = await producer.send([Outgoing("observations.v1", b"k", b"x" * 1_048_000)])
+    record = Record("observations.v1", *ack, 0, b"k", b"x" * 1_048_000)
+    batch, (bad,) = read_batch([record])
+    assert batch is None
+    await producer.send([Parked(record, bad).letter("feature_store", "1.0")])
+    await log.close()
 
 
 async def test_a_model_gets_its_small_topic_on_demand(kafka: str) -> None:

@@ -35,6 +35,7 @@ FETCH_WAIT_MS: Final = 200
 MAX_REQUEST_BYTES: Final = 2 * 1024 * 1024
 START_DEADLINE_S: Final = 15.0
 ANSWER_DEADLINE_S: Final = 5.0
+TOPIC_DEADLINE_S: Final = 2.0
 # After so much silence we ask whether the broker is still there, to be able to say why nothing comes.
 LOOK_AFTER_S: Final = 5.0
 EXISTS_ALREADY: Final = 36
@@ -105,7 +106,6 @@ class _KafkaProducer:
             "max_request_size": MAX_REQUEST_BYTES,
             "compression_type": "zstd" if linger_ms else None,
         }
-        self._common = common
         self._client: AIOKafkaProducer | None = None
         self._made_at = 0.0
         self._timeouts = 0
@@ -114,7 +114,7 @@ class _KafkaProducer:
 
     async def send(self, records: Sequence[Outgoing]) -> list[Ack]:
         client = await self._ready()
-        await self._check_topics({record.topic for record in records})
+        await self._check_topics(client, {record.topic for record in records})
         try:
             acks = await asyncio.wait_for(_sent(client, records), SEND_DEADLINE_S)
         except TimeoutError as error:
@@ -151,11 +151,14 @@ class _KafkaProducer:
         self._made_at = time.monotonic()
         return client
 
-    async def _check_topics(self, topics: set[str]) -> None:
+    async def _check_topics(self, client: AIOKafkaProducer, topics: set[str]) -> None:
         """aiokafka would look for a missing topic for 30 s, and hold up everything behind it."""
-        if unknown := sorted(topics - self._known):
-            await partition_counts(self._common, unknown)
-            self._known.update(unknown)
+        for topic in sorted(topics - self._known):
+            try:
+                await asyncio.wait_for(client.partitions_for(topic), TOPIC_DEADLINE_S)
+            except (TimeoutError, KafkaError) as error:
+                raise TryAgain(f"topic {topic} is missing, or the broker is away") from error
+            self._known.add(topic)
 
     async def _timed_out(self, client: AIOKafkaProducer) -> None:
         # The first time the broker is just away, and its batches go out when it is back; twice, the client may be stuck.

@@ -74,7 +74,7 @@ class Producer(Protocol):
         """Every record is acked by all in-sync replicas, in this order within a partition.
 
         Returns partition and offset of each. Raises TryAgain when any may not have been written: send all of them
-        again, readers drop what they saw before by its id.
+        again, readers drop what they saw before by its id. None at all: it is connected afterwards.
         """
 
     async def close(self) -> None:

@@ -43,7 +43,6 @@ class Relay:
         self._stopping = False
         self._backoff = Backoff()
         self._stuck: dict[str, _Stuck] = {}
-        self._producer: Producer | None = None
         self.waiting_for: str | None = None
         """Why rows wait that could go out, for people; None when all is well."""
 
@@ -58,27 +57,30 @@ class Relay:
 
     async def run(self) -> None:
         """Relays until `stop`."""
+        producer = await self._log.producer(linger_ms=0)
         while True:
             try:
-                await self._lease()
+                await self._lease(producer)
             except TryAgain as error:
                 self._tell(error)
                 await self._sleep(self._backoff.next_s())
             if self._stopping:
                 break
-        await self._close()
+        await producer.close()
 
-    async def _lease(self) -> None:
+    async def _lease(self, producer: Producer) -> None:
         async with self._outbox.lease() as lease:
             if lease is None:
                 self.waiting_for = None
                 await self._sleep(self._look_each_s)
                 return
+            # Connected before the first event, so that it does not wait for that.
+            await producer.send([])
             self._backoff.reset()
-            while await self._round(lease):
+            while await self._round(lease, producer):
                 pass
 
-    async def _round(self, lease: OutboxLease) -> bool:
+    async def _round(self, lease: OutboxLease, producer: Producer) -> bool:
         """One look into the outbox. False when the relay stops."""
         self._committed.clear()
         await self._check(lease)
@@ -86,7 +88,7 @@ class Relay:
         stuck = [topic for topic, one in self._stuck.items() if one.until > now]
         rows = await lease.unpublished(BATCH, stuck)
         if rows:
-            await self._send(lease, rows)
+            await self._send(lease, producer, rows)
             return True
         self.waiting_for = next((self._stuck[topic].reason for topic in stuck), None)
         if self._stopping:
@@ -96,20 +98,22 @@ class Relay:
         )
         return True
 
-    async def _send(self, lease: OutboxLease, rows: Sequence[OutboxRow]) -> None:
+    async def _send(self, lease: OutboxLease, producer: Producer, rows: Sequence[OutboxRow]) -> None:
         by_topic: dict[str, list[OutboxRow]] = {}
         for row in rows:
             by_topic.setdefault(row.record.topic, []).append(row)
-        sent = await asyncio.gather(*(self._send_topic(topic, some) for topic, some in by_topic.items()))
+        sent = await asyncio.gather(*(self._send_topic(producer, topic, some) for topic, some in by_topic.items()))
         acked = [pair for pairs in sent for pair in pairs]
         if acked:
             await lease.published([row.id for row, _ in acked], [ack for _, ack in acked])
 
-    async def _send_topic(self, topic: str, rows: Sequence[OutboxRow]) -> list[tuple[OutboxRow, Ack]]:
+    async def _send_topic(
+        self, producer: Producer, topic: str, rows: Sequence[OutboxRow]
+    ) -> list[tuple[OutboxRow, Ack]]:
         """The rows with their acks, or nothing when the topic can't be written now."""
         started = time.monotonic()
         try:
-            acks = await (await self._open()).send([row.record for row in rows])
+            acks = await producer.send([row.record for row in rows])
         except TryAgain as error:
             self._stuck.setdefault(topic, _Stuck()).again(f"{topic}: {error.message}")
             self._tell(error, topic)
@@ -131,15 +135,6 @@ class Relay:
             return
         if lost := await lease.recall(ends):
             self._observe(Note("recalled", records=lost, reason="acked by the broker, and beyond the end of its log"))
-
-    async def _open(self) -> Producer:
-        if self._producer is None:
-            self._producer = await self._log.producer(linger_ms=0)
-        return self._producer
-
-    async def _close(self) -> None:
-        if self._producer is not None:
-            await self._producer.close()
 
     async def _sleep(self, seconds: float) -> None:
         if self._stopping:
