@@ -495,7 +495,7 @@ _SELDOM: Final = _Seldom()
 _LOUD: Final = (
     "aiokafka", "aiokafka.client", "aiokafka.conn", "aiokafka.consumer.fetcher", "aiokafka.consumer.consumer",
     "aiokafka.consumer.group_coordinator", "aiokafka.producer.sender", "aiokafka.producer.producer", "aiokafka.cluster",
-    "aiokafka.coordinator.assignors.range",
+    "aiokafka.coordinator.assignors.range", "aiokafka.admin.client",
 )  # fmt: skip
 
 
