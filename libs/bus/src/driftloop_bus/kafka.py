@@ -484,7 +484,7 @@ class _Seldom(logging.Filter):
         self._said_at: dict[tuple[str, int], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        now, place = time.monotonic(), (record.pathname, record.lineno)
+        now, place = time.monotonic(), (record.name, record.lineno)
         if now - self._said_at.get(place, -self.EACH_S) < self.EACH_S:
             return False
         self._said_at[place] = now
