@@ -325,7 +325,8 @@ class CandidateTrained(Fact):
     features: dict[str, str]
     """Name to type, in the model's order."""
     dataset_digest: str
-    reference_digest: str
+    reference_digest: str | None = None
+    """Artifact with the distribution of each feature; absent where there were too few rows for one."""
     code_digest: str
     environment_digest: str
     seed: int

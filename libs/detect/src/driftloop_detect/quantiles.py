@@ -6,10 +6,10 @@ from typing import Final
 
 import numpy as np
 
+from driftloop_detect.calendar import Calendar, Window, windows_of
 from driftloop_detect.errors import NotReady
 from driftloop_detect.resample import PairedWindows, bounds
 from driftloop_detect.spec import FloatArray, IntArray
-from driftloop_detect.windows import Calendar, Window, windows_of
 
 # 512 steps and both ends: a step of .002 in rank, 4 kB on the wire.
 QUANTILES: Final = 513
