@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +97,18 @@ class _Reader:
             self.enough.set()
 
 
+@pytest.fixture(scope="module")
+def process(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingProcess]:
+    """One for all tests, since each has a model of its own; who ends it starts it again."""
+    with running(kafka, tmp_path_factory.mktemp("serving")) as process:
+        yield process
+
+
 @pytest.fixture
-async def world(kafka: str, tmp_path: Path) -> AsyncIterator[World]:
-    with running(kafka, tmp_path) as process:
-        world = World(process)
-        yield world
-        await world.client.aclose()
+async def world(process: ServingProcess) -> AsyncIterator[World]:
+    world = World(process)
+    yield world
+    await world.client.aclose()
 
 
 async def a_served_model(world: World, shadows: list[dict[str, Any]] | None = None) -> None:

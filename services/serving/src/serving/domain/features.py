@@ -107,15 +107,7 @@ def kind_of(value: object) -> str:
 
 def fits(value: object, kind: FeatureType) -> bool:
     """Whether the value may stand for a feature of this type. null is a missing one and always fits."""
-    if value is None:
-        return True
-    match kind:
-        case "number":
-            return isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
-        case "boolean":
-            return isinstance(value, bool)
-        case "category":
-            return isinstance(value, str | int)
+    return value is None or _FITS[kind](value)
 
 
 def faults(promise: Promise, given: Mapping[str, Any]) -> list[Fault]:
@@ -189,3 +181,23 @@ def segment(promise: Promise, seen: Seen) -> dict[str, Scalar]:
 
 def _finite(value: float) -> bool:
     return abs(value) < LARGEST if isinstance(value, int) else math.isfinite(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
+
+
+def _is_boolean(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_category(value: object) -> bool:
+    return isinstance(value, str | int)
+
+
+# Looked up, not matched: this is asked of every feature of every request.
+_FITS: Final[dict[FeatureType, Callable[[object], bool]]] = {
+    "number": _is_number,
+    "boolean": _is_boolean,
+    "category": _is_category,
+}
