@@ -4,101 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 from driftloop_bus.codec import encode
 from driftloop_bus.kafka import KafkaLog
 from driftloop_contracts.control_plane import CommandGiven
 from driftloop_contracts.event import first
+from driftloop_kit.testing import WITHIN_S, RunningService, bare_environment, free_port, running
 from driftloop_local.databases import ServiceDatabase
 from driftloop_local.stack import LocalStack
 
 TOYS = Path(__file__).parent / "toys"
-WITHIN_S = 30.0
-
-
-class Process:
-    """The toy, and its door."""
-
-    def __init__(self, process: asyncio.subprocess.Process, client: httpx.AsyncClient) -> None:
-        self.process = process
-        self.client = client
-
-    async def ready(self) -> dict[str, Any]:
-        answer = await self.client.get("/ready")
-        assert answer.status_code == (200 if answer.json()["ready"] else 503)
-        return dict(answer.json())
-
-    async def says(self, words: str) -> None:
-        await self.until(lambda report: words in str(report["reasons"]), f"reasons with {words!r}")
-
-    async def is_ready(self) -> None:
-        await self.until(lambda report: bool(report["ready"]), "ready")
-
-    async def until(self, holds: Any, what: str) -> dict[str, Any]:
-        report: dict[str, Any] = {}
-        deadline = time.monotonic() + WITHIN_S
-        while time.monotonic() < deadline:
-            try:
-                report = await self.ready()
-            except httpx.ConnectError:
-                assert self.process.returncode is None, "the service has ended"
-            if report and holds(report):
-                return report
-            await asyncio.sleep(0.05)
-        raise AssertionError(f"not {what} within {WITHIN_S} s: {report}")
-
-    async def notes(self, *ids: str) -> dict[str, str]:
-        notes: dict[str, str] = {}
-        async with asyncio.timeout(WITHIN_S):
-            while not {*ids} <= {*notes}:
-                notes = (await self.client.get("/notes")).json()
-                await asyncio.sleep(0.05)
-        return notes
-
-    async def end(self, within_s: float = 12.0) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(within_s):
-            return await self.process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def environment(**more: str) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if "DRIFTLOOP" not in name} | {
-        "PYTHONPATH": str(TOYS),
-        **more,
-    }
 
 
 @asynccontextmanager
-async def running(log: Path, port: int, **settings: str) -> AsyncIterator[Process]:
-    with log.open("ab") as out:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "toy", env=environment(TOY_HTTP_PORT=str(port), **settings), stdout=out, stderr=out
-        )
-    try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=5) as client:
-            yield Process(process, client)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+async def running_toy(log: Path, port: int, **settings: str) -> AsyncIterator[RunningService]:
+    async with running("toy", log, {"PYTHONPATH": str(TOYS), **settings}, port=port) as service:
+        yield service
+
+
+async def notes_of(service: RunningService, *ids: str) -> dict[str, str]:
+    notes: dict[str, str] = {}
+    async with asyncio.timeout(WITHIN_S):
+        while not {*ids} <= {*notes}:
+            notes = (await service.client.get("/notes")).json()
+            await asyncio.sleep(0.05)
+    return notes
 
 
 async def toy(*words: str, **settings: str) -> tuple[int, str]:
@@ -107,7 +45,7 @@ async def toy(*words: str, **settings: str) -> tuple[int, str]:
         "-m",
         "toy",
         *words,
-        env=environment(**settings),
+        env=bare_environment() | {"PYTHONPATH": str(TOYS)} | settings,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -134,18 +72,18 @@ async def test_it_waits_for_postgres_its_tables_and_kafka_and_says_for_which(
     stack.hold("postgres")
     stack.hold("kafka")
     try:
-        async with running(tmp_path / "log", free_port(), **given) as service:
-            await service.says("Postgres")
+        async with running_toy(tmp_path / "log", free_port(), **given) as service:
+            await service.until(lambda report: "Postgres" in str(report["reasons"]))
             assert (await service.client.get("/live")).status_code == 200
             assert (await service.client.get("/notes")).status_code == 503
             await asyncio.to_thread(stack.release, "postgres")
-            await service.says("python -m toy migrate")
+            await service.until(lambda report: "python -m toy migrate" in str(report["reasons"]))
             assert await toy("migrate", TOY_DATABASE_URL=empty_database.owner_url) == (
                 0,
                 "toy: 0001_ledger.sql, 0001_notes.sql\n",
             )
-            await service.until(lambda report: "postgres" not in report["reasons"], "past Postgres")
-            assert not (await service.ready())["ready"]
+            await service.until(lambda report: "postgres" not in report["reasons"])
+            assert (await service.client.get("/ready")).status_code == 503
             await asyncio.to_thread(stack.release, "kafka")
             await service.is_ready()
             assert await service.end() == 0
@@ -160,11 +98,11 @@ async def test_it_hears_acts_and_tells_and_ends_in_order(
     await toy("migrate", TOY_DATABASE_URL=empty_database.owner_url)
     given = {"TOY_DATABASE_URL": empty_database.login_url, "DRIFTLOOP_KAFKA": kafka}
     event_id, port = os.urandom(8).hex(), free_port()
-    async with running(tmp_path / "log", port, **given) as service:
+    async with running_toy(tmp_path / "log", port, **given) as service:
         await service.is_ready()
         await command(kafka, event_id, "heard")
         assert (await service.client.post("/notes/door", params={"said": "spoken"})).json() == {"id": "door"}
-        await service.until(lambda report: report["outbox_pending"] == 0, "all sent")
+        await service.until(lambda report: report["outbox_pending"] == 0)
         notes: dict[str, str] = {}
         async with asyncio.timeout(WITHIN_S):
             while len(notes) < 3:  # another process does not signal
@@ -179,8 +117,8 @@ async def test_it_hears_acts_and_tells_and_ends_in_order(
         assert await service.end() == 0
         assert (await slow).json() == {"answered": True}
     assert await told(kafka) >= {b"heard", b"spoken", b"echo of heard"}
-    async with running(tmp_path / "log", port, **given) as again:
-        await again.until(lambda report: "commands.v1" in report["positions"], "the owner of its partition again")
+    async with running_toy(tmp_path / "log", port, **given) as again:
+        await again.until(lambda report: "commands.v1" in report["positions"])
         assert (await again.client.get("/notes")).json() == notes
 
 
@@ -207,16 +145,16 @@ async def test_killed_at_any_moment_it_loses_and_doubles_nothing(
     given = {"TOY_DATABASE_URL": empty_database.login_url, "DRIFTLOOP_KAFKA": kafka}
     ids, port = [os.urandom(8).hex() for _ in range(5)], free_port()
     for number, event_id in enumerate(ids):
-        async with running(tmp_path / "log", port, **given) as service:
+        async with running_toy(tmp_path / "log", port, **given) as service:
             await command(kafka, event_id, f"number {number}")
             if number % 2:
                 await service.is_ready()
                 # Somewhere between the poll and the relay's mark.
                 await asyncio.sleep(number / 100)
-    async with running(tmp_path / "log", port, **given) as service:
+    async with running_toy(tmp_path / "log", port, **given) as service:
         await service.is_ready()
-        notes = await service.notes(*ids, *(f"job-{event_id}" for event_id in ids))
-        await service.until(lambda report: report["outbox_pending"] == 0, "all sent")
+        notes = await notes_of(service, *ids, *(f"job-{event_id}" for event_id in ids))
+        await service.until(lambda report: report["outbox_pending"] == 0)
         assert [notes[event_id] for event_id in ids] == [f"number {number}" for number in range(5)]
         assert [notes[f"job-{event_id}"] for event_id in ids] == [f"echo of number {number}" for number in range(5)]
         assert await service.end() == 0
