@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -28,7 +29,7 @@ from driftloop_detect.windows import Calendar
 from driftloop_models import ModelRefused, RowsRefused, TableModel, columns_of, golden, load, save, wrap
 from retrainer import tracking
 from retrainer.backtest import Rows, Scored, by_slice, held, latency_ms, scored
-from retrainer.domain import MAX_ARTIFACT_BYTES
+from retrainer.domain import BACKTEST_WINDOWS, MAX_ARTIFACT_BYTES
 from retrainer.executor import REFUSED
 
 ARTIFACT_FORMAT = "driftloop-table-model"
@@ -65,9 +66,12 @@ class EntryRefused(Exception):  # a fact, like ModelRefused
 def trained(folder: Path, training: dict[str, Any], rows: pa.Table) -> dict[str, Any]:
     """The candidate's evidence; its bytes are in the folder."""
     train, code_digest = _entry(training["entry"])
-    boundary = pa.scalar(datetime.fromisoformat(training["boundary"]), pa.timestamp("us", "UTC"))
-    later = pc.greater_equal(rows["outcome_time"], boundary)
-    before, backtest = rows.filter(pc.invert(later)), rows.filter(later)
+    # A window is what arrived after the close before it, up to its own; the cut-short last one is no window to hold to.
+    boundary = datetime.fromisoformat(training["boundary"])
+    last_close = boundary + BACKTEST_WINDOWS * timedelta(seconds=training["window_s"])
+    later = pc.greater(rows["outcome_time"], pa.scalar(boundary, pa.timestamp("us", "UTC")))
+    whole = pc.less_equal(rows["outcome_time"], pa.scalar(last_close, pa.timestamp("us", "UTC")))
+    before, backtest = rows.filter(pc.invert(later)), rows.filter(pc.and_(later, whole))
     if not before.num_rows or not backtest.num_rows:
         raise RowsRefused(
             f"{before.num_rows} rows before {training['boundary']} and {backtest.num_rows} after: a back-test needs both; "
@@ -77,7 +81,7 @@ def trained(folder: Path, training: dict[str, Any], rows: pa.Table) -> dict[str,
     fitted = _model(train, before, training)
     shipped = _model(train, rows.drop_columns(["outcome_time", "prediction_id", "time"]), training, held_back)
     (folder / "artifact").write_bytes(save(shipped))
-    (folder / "reference.json").write_text(json.dumps(Reference.of(_columns(rows, training)).to_json(), sort_keys=True))
+    (folder / "reference.json").write_text(json.dumps(Reference.of(_arrays(rows, training)).to_json(), sort_keys=True))
     return _evidence(folder, training, fitted, held_back) | {
         "artifact_format": ARTIFACT_FORMAT,
         "code_digest": code_digest,
@@ -111,7 +115,12 @@ def _model(train: Train, rows: pa.Table, training: dict[str, Any], sample: Rows 
 
 
 def _columns(rows: pa.Table, training: dict[str, Any]) -> dict[str, Any]:
-    return dict(columns_of(rows, training["features"]))
+    import numpy as np
+    return {n: np.array(c, dtype=object) if isinstance(c, list) else c for n, c in columns_of(rows, training["features"]).items()}
+
+
+def _arrays(rows: pa.Table, training: dict[str, Any]) -> dict[str, Any]:
+    return {name: np.asarray(column, None if hasattr(column, "dtype") else object) for name, column in _columns(rows, training).items()}
 
 
 def _rows(rows: pa.Table, training: dict[str, Any]) -> Rows:

@@ -1,0 +1,60 @@
+"""Kills parts at random while the month is replayed: one at a time, by SIGKILL; the supervisor brings each back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+PARTS: Final = ("kafka", "postgres", "registry", "feature_store", "serving", "monitor", "retrainer", "console")
+BACK_WITHIN_S: Final = 90.0
+LOOK_EVERY_S: Final = 0.1
+
+
+class Killer:
+    """Decides by a seed what dies and how far into the month."""
+
+    def __init__(self, kills: int, seed: int) -> None:
+        chance = random.Random(seed)
+        self._due = sorted((chance.uniform(0.02, 0.95), chance.choice(PARTS)) for _ in range(kills))
+        self._share = 0.0
+        self._moved = asyncio.Event()
+
+    def reached(self, share: float) -> None:
+        """The month is so far, 0 to 1."""
+        self._share = share
+        self._moved.set()
+
+    @asynccontextmanager
+    async def at_work(self, tell: Callable[[str], None]) -> AsyncIterator[None]:
+        """Kills while the block runs, each when it is due and the one before is back."""
+        task = asyncio.create_task(self._kill_all(tell))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _kill_all(self, tell: Callable[[str], None]) -> None:
+        for share, part in self._due:
+            while self._share < share:
+                self._moved.clear()
+                await self._moved.wait()
+            pid = status(part)["pid"]
+            os.kill(pid, signal.SIGKILL)
+            tell(f"[magenta]KILL[/] {part}, process {pid}")
+            async with asyncio.timeout(BACK_WITHIN_S):
+                while status(part)["pid"] in (pid, None) or status(part)["state"] != "ready":
+                    await asyncio.sleep(LOOK_EVERY_S)
+
+
+def status(part: str) -> dict[str, object]:
+    """What the supervisor last wrote of the part."""
+    record = json.loads((Path(os.environ["DRIFTLOOP_HOME"]) / "stack.json").read_text())
+    return dict(record["parts"][part])
