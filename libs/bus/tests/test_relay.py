@@ -93,6 +93,15 @@ async def test_a_topic_that_is_missing_holds_up_nobody_else() -> None:
         await eventually(lambda: room.sent("retraining.m.v1") == ["stuck"])
 
 
+async def test_a_record_that_can_not_be_sent_holds_up_its_topic_alone() -> None:
+    room = Room()
+    async with room.running():
+        await room.commit(Outgoing("runs.v1", b"r", b"nowhere", partition=99), record("a"))
+        await eventually(lambda: room.sent() == ["a"])
+        await eventually(lambda: "runs.v1" in (room.relay.waiting_for or ""))
+        assert any(note.kind == "bug" for note in room.notes)
+
+
 async def test_a_database_that_is_away_is_waited_for() -> None:
     room = Room()
     room.ledger.away = True

@@ -186,6 +186,34 @@ async def test_what_can_not_be_decoded_is_parked_untouched_and_the_rest_goes_on(
     assert headers["dead_error"] == "BadMessage"
 
 
+@pytest.mark.parametrize("topic", ["commands.v1", "predictions.v1"])
+async def test_what_breaks_the_decoder_itself_is_parked_too(topic: str) -> None:
+    async def counts(handlers: Registry, batch: PredictionBatch) -> list[AnyEvent]:
+        handlers.store["rows"] = handlers.store.get("rows", 0) + len(batch)
+        return []
+
+    # A header that is no bytes is what no log can hold: it stands for whatever our decoding does not foresee.
+    odd = Outgoing(topic, b"m", b"{}", (("ce_id", 5), ("ce_type", b"driftloop.command.given.v1")))  # type: ignore[arg-type]
+    worse = Outgoing(topic, b"m", b"{}", (("ce_id", 5), ("ce_type", b"driftloop.prediction.made.v1")))  # type: ignore[arg-type]
+    if topic == "commands.v1":
+        room = Room()
+        room.put(command("a"), odd, command("b"))
+        async with room.running():
+            await room.until_at(3)
+        assert room.heard() == ["a", "b"]
+    else:
+        room = Room([on_batch(PREDICTIONS, counts)], service="monitor")
+        good = prediction(1)
+        partition, _ = room.log.append(good)
+        room.put(Outgoing(topic, b"m", b"{}", worse.headers, partition))
+        room.put(prediction(2))
+        async with room.running():
+            await room.until_at(3, topic, partition)
+        assert room.ledger.store["rows"] == 2
+    (letter,) = room.published(f"{topic}.{'registry' if topic == 'commands.v1' else 'monitor'}.dead")
+    assert dict(letter.headers)["dead_error"] == b"AttributeError"
+
+
 async def test_a_record_that_a_handler_refuses_is_parked_alone() -> None:
     def refuses(reason: str) -> None:
         if reason == "odd":

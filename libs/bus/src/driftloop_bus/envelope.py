@@ -40,11 +40,13 @@ def open_envelope(record: Record) -> Envelope:
     Without CloudEvents headers: only on a topic that is open to producers, with an id derived from the record's place, so
     two equal readings stay two. Raises BadMessage on anything else.
     """
-    # Only what every reader needs is decoded: this runs for each event of a hot topic.
+    # Only what every reader needs is decoded: this runs for each event of a hot topic. A stranger's header may be null.
     given = dict(record.headers)
     try:
         kind = given.get("ce_type")
-        identity, told = _bare(record) if kind is None else (given.get("ce_id", b"").decode(), _travels(record, kind))
+        identity, told = (
+            _bare(record) if kind is None else ((given.get("ce_id") or b"").decode(), _travels(record, kind))
+        )
         if not identity:
             raise BadMessage("a record with ce_type needs ce_id: it is the event's identity", at=record.position)
         time, correlation = given.get("ce_time"), given.get("ce_correlationid")
@@ -53,8 +55,8 @@ def open_envelope(record: Record) -> Envelope:
             type=told,
             time=moment(time.decode(), record, "ce_time") if time else None,
             correlation=correlation.decode() if correlation else None,
-            tenant=given.get("ce_tenant", b"").decode() or "default",
-            packed=given.get("content-type", b"").startswith(_ARROW),
+            tenant=(given.get("ce_tenant") or b"").decode() or "default",
+            packed=(given.get("content-type") or b"").startswith(_ARROW),
         )
     except UnicodeDecodeError as error:
         raise BadMessage("headers must be UTF-8", at=record.position) from error
@@ -63,7 +65,7 @@ def open_envelope(record: Record) -> Envelope:
 def texts(record: Record) -> dict[str, str]:
     """Every header as text. Raises BadMessage when one is not UTF-8."""
     try:
-        return {name: value.decode() for name, value in record.headers}
+        return {name: (value or b"").decode() for name, value in record.headers}
     except UnicodeDecodeError as error:
         raise BadMessage("headers must be UTF-8", at=record.position) from error
 

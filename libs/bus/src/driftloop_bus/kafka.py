@@ -266,9 +266,12 @@ class _KafkaConsumer:
         return self._reason
 
     async def close(self) -> None:
-        for task in (self._starting, self._looking):
-            if task is not None:
-                await _cancelled(task)
+        if self._looking is not None:
+            await _cancelled(self._looking)
+        if self._starting is not None:
+            await _cancelled(self._starting)
+            if not self._starting.cancelled() and self._starting.exception() is None:
+                await _ended(self._starting.result())
         self._starting = self._looking = None
         if self._client is not None:
             client, self._client = self._client, None

@@ -38,5 +38,6 @@ class Parked:
         }
         if not isinstance(error, BadMessage):
             about["dead_traceback"] = "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:]
-        headers = tuple((name, text.encode()) for name, text in about.items())
-        return Outgoing(dead_letters(record.topic, group), record.key, record.value or b"", (*record.headers, *headers))
+        ours = tuple((name, text.encode()) for name, text in about.items())
+        theirs = tuple((name, value or b"") for name, value in record.headers)
+        return Outgoing(dead_letters(record.topic, group), record.key, record.value or b"", (*theirs, *ours))

@@ -52,6 +52,10 @@ class Partition(Generic[H]):
         """Whether its slice can be handled now."""
         return self.slice is not None and self.claim is not None and not self.stopped and self.retry_at <= now
 
+    def length(self) -> int:
+        """How many records its slice has."""
+        return len(self.slice.records) if self.slice else 0
+
     def begin(self, one: Slice, work: Work[H]) -> None:
         """The slice is next."""
         self.slice, self.work, self.failures, self.unsure = one, work, 0, False

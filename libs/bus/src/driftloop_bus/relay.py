@@ -13,7 +13,7 @@ from typing import Final
 
 from driftloop_bus.backoff import Backoff
 from driftloop_bus.errors import TryAgain
-from driftloop_bus.observer import Note, Observer, unobserved
+from driftloop_bus.observer import Kind, Note, Observer, unobserved
 from driftloop_bus.ports import Ack, Log, Outbox, OutboxLease, OutboxRow, Producer
 
 BATCH: Final = 500
@@ -61,7 +61,7 @@ class Relay:
         while True:
             try:
                 await self._lease(producer)
-            except TryAgain as error:
+            except Exception as error:  # noqa: BLE001  # TryAgain, or a bug: it is told, and nothing that waits is given up
                 self._tell(error)
                 await self._sleep(self._backoff.next_s())
             if self._stopping:
@@ -114,8 +114,8 @@ class Relay:
         started = time.monotonic()
         try:
             acks = await producer.send([row.record for row in rows])
-        except TryAgain as error:
-            self._stuck.setdefault(topic, _Stuck()).again(f"{topic}: {error.message}")
+        except Exception as error:  # noqa: BLE001  # TryAgain, or a bug: the topic waits, the others go on
+            self._stuck.setdefault(topic, _Stuck()).again(f"{topic}: {error}")
             self._tell(error, topic)
             return []
         self._stuck.pop(topic, None)
@@ -144,9 +144,10 @@ class Relay:
         except TimeoutError:
             return
 
-    def _tell(self, error: TryAgain, topic: str = "") -> None:
-        self.waiting_for = error.message
-        self._observe(Note("relay_tried_again", topic, reason=error.message, error=error))
+    def _tell(self, error: Exception, topic: str = "") -> None:
+        self.waiting_for = str(error)
+        kind: Kind = "relay_tried_again" if isinstance(error, TryAgain) else "bug"
+        self._observe(Note(kind, topic, reason=str(error), error=error))
 
 
 class _Stuck:

@@ -125,7 +125,10 @@ class Runner(Generic[H]):
             await self._claim(consumer, part)
         for one in await consumer.poll(self._max_records, self._wait_ms()):
             self._take(consumer, one)
-        for part in [part for part in self._parts.values() if part.is_due(time.monotonic())]:
+        now = time.monotonic()
+        # A hot topic's thousands must not hold up a decision: the shortest slices first.
+        due = [part for part in self._parts.values() if part.is_due(now)]
+        for part in sorted(due, key=Partition.length):
             if self._is_ours(part) and not self._stopping.is_set():
                 await self._turn(consumer, part)
         await self._ticks.due()

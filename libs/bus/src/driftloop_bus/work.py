@@ -11,7 +11,6 @@ import numpy as np
 
 from driftloop_bus.batches import AnyBatch
 from driftloop_bus.codec import decode
-from driftloop_bus.errors import BadMessage
 from driftloop_bus.parking import Parked
 from driftloop_bus.ports import Record
 from driftloop_bus.reading import read
@@ -72,12 +71,30 @@ def prepare(plan: Plan[H], records: Sequence[Record]) -> Work[H]:
 
 
 def _read_batch(work: Work[H], records: Sequence[Record]) -> None:
-    found = read(records)
+    try:
+        found = read(records)
+    except Exception:  # noqa: BLE001  # a bug in the reading: the records that enter it are parked, one by one
+        records = _readable(work, records)
+        if not records:
+            return
+        found = read(records)
     at = {error.at.offset: error for error in found.bad if error.at is not None}
     work.batch = found.batch
-    work.bad = [Parked(record, at[record.offset]) for record in records if record.offset in at]
+    work.bad += [Parked(record, at[record.offset]) for record in records if record.offset in at]
     work.records = [record for record in records if record.offset not in at]
     work.ids = [found.ids[record.offset] for record in work.records]
+
+
+def _readable(work: Work[H], records: Sequence[Record]) -> list[Record]:
+    kept = []
+    for record in records:
+        try:
+            read([record])
+        except Exception as error:  # noqa: BLE001  # as above
+            work.bad.append(Parked(record, error))
+        else:
+            kept.append(record)
+    return kept
 
 
 def _read_event(work: Work[H], record: Record) -> None:
@@ -86,7 +103,7 @@ def _read_event(work: Work[H], record: Record) -> None:
         return
     try:
         event = decode(record)
-    except BadMessage as error:
+    except Exception as error:  # noqa: BLE001  # BadMessage, or a bug in the decoding: it stops no partition either
         work.bad.append(Parked(record, error))
         return
     if not heard(work.plan, record.topic, event):
