@@ -111,7 +111,7 @@ async def test_a_rollback_ends_a_running_comparison() -> None:
         ("retire", {"model": "ghost"}, "no such model is declared"),
     ],
 )
-async def test_what_can_not_be_done_is_refused_in_words(name: str, fields: dict[str, str], says: str) -> None:
+async def test_what_can_not_be_done_is_refused_in_words(name: str, fields: dict[str, Any], says: str) -> None:
     registry = await declared()
     await registry.on_candidate_trained(candidate("first"))
     events = await registry.on_command_given(command(name, **fields))

@@ -95,7 +95,7 @@ class World:
         async def nothing(_: object) -> None: ...
 
         consumer = await self._log.consumer([topic], None, nothing, nothing)
-        ends, records = await self._log.end_offsets([topic]), []
+        ends, records = await self._log.end_offsets([topic]), list[Record]()
         while any(consumer_at(records, partition) < end for (_, partition), end in ends.items()):
             for part in await consumer.poll(1000, 500):
                 records.extend(part.records)

@@ -53,7 +53,8 @@ def candidate(
 
 def better(name: str, at: datetime = JUNE + 6 * DAY, **fields: Any) -> Event[CandidateTrained]:
     """A version that beats version 1 on the back-test."""
-    return candidate(name, at, **{"gain": 0.1, "incumbent_version": "1"} | fields)
+    better_than_first: dict[str, Any] = {"gain": 0.1, "incumbent_version": "1"}
+    return candidate(name, at, **better_than_first | fields)
 
 
 def judged(version: str, look: int, at: datetime, **fields: Any) -> Event[ChallengerJudged]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
@@ -52,8 +51,8 @@ def test_a_run_is_tracked_as_the_fluent_api_does_it(client: MlflowClient) -> Non
         mlflow.set_tag("team", "ops")
         mlflow.log_dict({"x": 1}, "d.json")
         mlflow.log_text("hi", "notes/a.txt")
-        frame = pd.DataFrame({"x": [1.0, 2.0]})
-        mlflow.log_input(mlflow.data.from_pandas(frame, source="s3://bucket/x"), context="training")
+        rows = np.array([[1.0], [2.0]])
+        mlflow.log_input(mlflow.data.from_numpy(rows, source="s3://bucket/x"), context="training")
     found = client.get_run(run.info.run_id)
     assert found.info.status == "FINISHED"
     assert found.info.run_name == "r1"
@@ -207,3 +206,16 @@ def test_a_large_file_goes_in_and_comes_back_the_same(client: MlflowClient, tmp_
     client.log_artifact(run.info.run_id, str(tmp_path / "model.bin"), "deep/er")
     fetched = client.download_artifacts(run.info.run_id, "deep/er/model.bin", str(tmp_path / ".."))
     assert Path(fetched).read_bytes() == content
+
+
+def test_bytes_that_changed_on_the_disk_are_never_handed_out(client: MlflowClient, registry: RunningRegistry) -> None:
+    run = client.create_run("0")
+    client.log_text(run.info.run_id, "as it was", "a.txt")
+    flip_one_bit(registry.folder / "artifacts", b"as it was")
+    with pytest.raises(MlflowException, match="not what was stored"):
+        client.download_artifacts(run.info.run_id, "a.txt")
+
+
+def flip_one_bit(store: Path, content: bytes) -> None:
+    (blob,) = [path for path in store.rglob("*") if path.is_file() and path.read_bytes() == content]
+    blob.write_bytes(bytes([content[0] ^ 1]) + content[1:])

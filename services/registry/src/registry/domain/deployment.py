@@ -53,6 +53,10 @@ class Deployment:
     """The version whose back-test is the bar that a person accepted."""
     frozen: bool = False
 
+    def names(self, version: str) -> bool:
+        """Whether the version answers, is compared, or is kept warm."""
+        return version in {part.version for part in (self.champion, self.rollout, self.previous) if part}
+
     def deployed_at_once(self, version: str, at: datetime) -> "Deployment":
         """The version answers from now on; its back-test is the first bar."""
         return replace(self.promoted(version, at), ceiling=self.ceiling or version)

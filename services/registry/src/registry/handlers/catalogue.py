@@ -62,7 +62,7 @@ class Catalogue:
     async def delete(self, name: str) -> None:
         """The model and its versions are gone."""
         await self.get(name)
-        await self._refuse_governed(name, f"model {name!r} can't be deleted: `driftloop retire {name}` first")
+        await self._refuse_governed(name, f"model {name!r} can't be deleted, what it was must stay to be told")
         await self._models.delete(name)
 
     async def set_tag(self, name: str, key: str, value: str, now_ms: int) -> tuple[None, list[AnyEvent]]:

@@ -29,6 +29,8 @@ class Registry:
         if isinstance(case, Refuse):
             why = Why(event.as_cause(), "registry", "refused", case.reason, (event.id,))
             return [registered, *await self._decisions.refuse(event.data.model, version, case, why)]
+        if case.deployment.names(version):
+            return []
         return [registered, *await self._rollouts.lead_in(case, version, event.as_cause())]
 
     async def on_challenger_judged(self, event: Event[ChallengerJudged]) -> list[AnyEvent]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
+from driftloop_bus.errors import BadMessage
 from driftloop_contracts.control_plane import (
     Challenger,
     DeploymentChanged,
@@ -132,7 +133,9 @@ def canonical(document: ModelDeclaration | ViewDeclaration) -> tuple[str, str]:
 
 
 def link(event: AnyEvent) -> Link:
-    """The event as the chain keeps it."""
+    """The event as the chain keeps it. Raises BadMessage for what no database can keep."""
+    if "\x00" in event.data.key():
+        raise BadMessage(f"a name may not contain NUL, got {event.data.key()!r}", id=event.id)
     return Link(
         id=event.id,
         causation=event.causation,

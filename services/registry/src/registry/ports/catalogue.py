@@ -73,7 +73,7 @@ class RegisteredModels(Protocol):
         """It names nothing."""
 
     async def governed(self, name: str) -> bool:
-        """Whether a declaration says what may serve under this name."""
+        """Whether a declaration says, or said, what may serve under this name."""
 
     async def search(self, search: Search, page: Page) -> list[str]:
         """Names of what matches, one more than the page where there is more."""

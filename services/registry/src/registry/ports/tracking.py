@@ -229,8 +229,8 @@ class Files(Protocol):
     async def put(self, path: str, digest: str, size_bytes: int, now_ms: int) -> None:
         """The path leads to these bytes."""
 
-    async def find(self, path: str) -> str | None:
-        """The digest."""
+    async def find(self, path: str) -> tuple[str, int] | None:
+        """Digest and size."""
 
     async def children(self, folder: str) -> list[File]:
         """What lies directly under it, by name."""

@@ -141,7 +141,7 @@ class PostgresRegisteredModels:
         await self._db.execute("DELETE FROM model_alias WHERE name = $1 AND alias = $2", name, alias)
 
     async def governed(self, name: str) -> bool:
-        return bool(await self._db.fetchval("SELECT true FROM declaration WHERE name = $1 AND NOT retired", name))
+        return bool(await self._db.fetchval("SELECT true FROM declaration WHERE name = $1", name))
 
     async def search(self, search: Search, page: Page) -> list[str]:
         query = Query()

@@ -27,9 +27,9 @@ class PostgresFiles:
     async def put(self, path: str, digest: str, size_bytes: int, now_ms: int) -> None:
         await self._db.execute(_PUT, path, digest, size_bytes, now_ms)
 
-    async def find(self, path: str) -> str | None:
-        found: str | None = await self._db.fetchval("SELECT digest FROM file WHERE path = $1", path)
-        return found
+    async def find(self, path: str) -> tuple[str, int] | None:
+        row = await self._db.fetchrow("SELECT digest, size_bytes FROM file WHERE path = $1", path)
+        return (row["digest"], row["size_bytes"]) if row else None
 
     async def children(self, folder: str) -> list[File]:
         return [File(*row) for row in await self._db.fetch(_CHILDREN, folder)]

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from driftloop_artifacts import ArtifactStore, StoreUnavailable
+from driftloop_artifacts import ArtifactError, ArtifactStore, StoreUnavailable
 from driftloop_bus.errors import Refused, TryAgain
 from driftloop_kit.service import Context
 from registry.api.mlflow import artifacts, experiments, logged_models, registered_models, runs, versions
@@ -60,7 +60,7 @@ def install(app: FastAPI, context: Context[Room], store: ArtifactStore, max_file
     app.add_route(artifacts.ARTIFACTS, _endpoint(door, artifacts.list_folder), methods=["GET"])
     app.add_route("/api/3.0/mlflow/server-info", _server_info, methods=["GET"])
     app.add_route("/version", _version, methods=["GET"])
-    for kind in (Refused, TryAgain, HTTPException, StoreUnavailable):
+    for kind in (Refused, TryAgain, HTTPException, ArtifactError):
         app.add_exception_handler(kind, _answer)
 
 
@@ -143,4 +143,7 @@ def _told(error: Exception) -> tuple[int, str, str, dict[str, str]]:
             return error.status_code, code, str(error.detail), dict(error.headers or {})
         case TryAgain():
             return 503, "TEMPORARILY_UNAVAILABLE", error.message, {"retry-after": "1"}
-    return 503, "TEMPORARILY_UNAVAILABLE", str(error), {"retry-after": "1"}
+        case StoreUnavailable():
+            return 503, "TEMPORARILY_UNAVAILABLE", "The artifact store does not answer.", {"retry-after": "1"}
+    # Lost or corrupt bytes: asking again would not mend them. No digest and no path is told.
+    return 500, "INTERNAL_ERROR", "The file can't be read: its bytes are missing or not what was stored.", {}

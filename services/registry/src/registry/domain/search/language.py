@@ -247,8 +247,9 @@ def parse_order(text: str, rules: Rules) -> Order:
 def _order_key(key: str, rules: Rules) -> str:
     name = {**rules.texts, **rules.numbers, **rules.order_names}.get(key, key)
     if name not in rules.orders:
+        shown = sorted(rules.orders if rules.in_registry else {*rules.orders, *rules.order_names})
         what = "order by" if rules.in_registry and "version_number" not in rules.orders else "attribute"
-        raise BadSearch(f"Invalid {what} key '{key}' specified. Valid keys are '{_shown(sorted(rules.orders))}'")
+        raise BadSearch(f"Invalid {what} key '{key}' specified. Valid keys are '{_shown(shown)}'")
     return name
 
 

@@ -51,6 +51,7 @@ RUNS: Final = Rules(
     numbers=_same("start_time", "end_time") | {"created": "start_time", "Created": "start_time"},
     lists=frozenset(("run_id",)),
     orders=frozenset(("run_id", "run_name", "status", "user_id", "artifact_uri", "start_time", "end_time")),
+    order_names={"created": "start_time", "Created": "start_time"},
     quoted_clauses=True,
 )  # fmt: skip
 EXPERIMENTS: Final = Rules(
