@@ -1,0 +1,17 @@
+"""What differs between places."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from driftloop_kit.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Read once, in `__main__`."""
+
+    model_config = SettingsConfigDict(env_prefix="NEWBORN_")
+
+    http_port: int = Field(default=8099, ge=0, le=65535)
+    """Port to listen on; 0: a free one."""
