@@ -31,19 +31,29 @@ _ADD_CORRECTIONS: Final = """
 INSERT INTO correction (model, prediction_id, revision, arrived_us, value)
 SELECT $1, * FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::float8[]) ON CONFLICT DO NOTHING
 """
-_BY_ID: Final = "o.entity IS NULL AND p.prediction_id = o.prediction_id"
-_BY_ENTITY: Final = "o.entity IS NOT NULL AND p.time_us = o.prediction_us AND p.entity = o.entity"
-# A pair counts when its second half arrives: nearly always the outcome, else a prediction that came late.
-_OUTCOME_LAST: Final = "o.arrived_us > $3 AND o.arrived_us <= $4 AND p.arrived_us <= $4"
-_PREDICTION_LAST: Final = "p.arrived_us > p.time_us AND p.arrived_us > $3 AND p.arrived_us <= $4 AND o.arrived_us <= $3"
+# OFFSET 0 keeps each half a loop over few rows with an index look-up inside: a plan that needs no statistics, since a
+# table that was empty a minute ago has none, and a join by guess took ten seconds.
 _PAIR: Final = """
 SELECT p.prediction_id, p.version, p.variant, p.time_us, p.score, p.slices, o.prediction_id AS outcome_id, o.event_id,
        o.observed_us, o.value, o.revision, greatest(p.arrived_us, o.arrived_us) AS arrived_us
-FROM outcome o JOIN prediction p ON p.model = o.model AND {on}
-WHERE o.model = $1 AND p.model = $1 AND p.version = ANY($2) AND {when}
 """
+_OF_OUTCOMES: Final = """
+FROM outcome o CROSS JOIN LATERAL (
+    SELECT * FROM prediction p WHERE p.model = $1 AND {match} AND p.version = ANY($2) AND p.arrived_us <= $4 OFFSET 0
+) AS p
+WHERE o.model = $1 AND o.arrived_us > $3 AND o.arrived_us <= $4 AND o.entity IS {entity}
+"""
+_OF_LATE_PREDICTIONS: Final = """
+FROM prediction p CROSS JOIN LATERAL (
+    SELECT * FROM outcome o WHERE o.model = $1 AND {match} AND o.arrived_us <= $3 AND o.entity IS {entity} OFFSET 0
+) AS o
+WHERE p.model = $1 AND p.arrived_us > p.time_us AND p.arrived_us > $3 AND p.arrived_us <= $4 AND p.version = ANY($2)
+"""
+_BY_ID: Final = {"match": "p.prediction_id = o.prediction_id", "entity": "NULL"}
+_BY_ENTITY: Final = {"match": "p.time_us = o.prediction_us AND p.entity = o.entity", "entity": "NOT NULL"}
+# A pair counts when its second half arrives: nearly always the outcome, else a prediction that came late.
 _PAIRS: Final = " UNION ALL ".join(
-    _PAIR.format(on=on, when=when) for on in (_BY_ID, _BY_ENTITY) for when in (_OUTCOME_LAST, _PREDICTION_LAST)
+    _PAIR + half.format(**by) for half in (_OF_OUTCOMES, _OF_LATE_PREDICTIONS) for by in (_BY_ID, _BY_ENTITY)
 )
 _JOINED: Final = f"""
 SELECT prediction_id, version, time_us, pair.arrived_us, score, slices, coalesce(newest.value, pair.value) AS value
@@ -79,26 +89,30 @@ SELECT least(
     (SELECT min(arrived_us) FROM prediction WHERE model = $1 AND arrived_us > time_us AND arrived_us > $2)
 )
 """
-_COVERAGE: Final = """
+_OUTCOME_BY_ID: Final = "SELECT o.arrived_us FROM outcome o WHERE o.model = $1 AND o.prediction_id = p.prediction_id"
+_OUTCOME_BY_ENTITY: Final = """
+SELECT o.arrived_us FROM outcome o
+WHERE o.model = $1 AND o.entity IS NOT NULL AND o.entity = p.entity AND o.prediction_us = p.time_us
+"""
+_COVERAGE: Final = f"""
 SELECT count(*) AS predictions, count(delay) AS labelled,
        percentile_disc(0.5) WITHIN GROUP (ORDER BY delay) AS p50, percentile_disc(0.95) WITHIN GROUP (ORDER BY delay) AS p95
 FROM (
-    SELECT (SELECT o.arrived_us FROM outcome o WHERE o.model = p.model AND o.arrived_us <= $5
-            AND (o.prediction_id = p.prediction_id
-                 OR (o.entity IS NOT NULL AND o.entity = p.entity AND o.prediction_us = p.time_us)) LIMIT 1) - p.time_us AS delay
-    FROM prediction p WHERE p.model = $1 AND p.version = $2 AND p.time_us > $3 AND p.time_us <= $4
+    SELECT CASE WHEN arrived_us <= $5 THEN arrived_us - time_us END AS delay FROM (
+        SELECT p.time_us, coalesce(({_OUTCOME_BY_ID}), ({_OUTCOME_BY_ENTITY} LIMIT 1)) AS arrived_us
+        FROM prediction p WHERE p.model = $1 AND p.version = $2 AND p.time_us > $3 AND p.time_us <= $4
+    ) AS met
 ) AS due
 """
-_MATCHED: Final = """
-EXISTS (SELECT FROM outcome o WHERE o.model = p.model AND (o.prediction_id = p.prediction_id
-        OR (o.entity IS NOT NULL AND o.entity = p.entity AND o.prediction_us = p.time_us)))
-"""
 _EVICTIONS: Final = {
-    "predictions_without_outcome": f"DELETE FROM prediction p WHERE model = $1 AND time_us <= $2 AND NOT {_MATCHED}",
+    "predictions_without_outcome": f"""
+DELETE FROM prediction p WHERE model = $1 AND time_us <= $2
+AND NOT EXISTS ({_OUTCOME_BY_ID}) AND NOT EXISTS ({_OUTCOME_BY_ENTITY})
+""",
     "outcomes_without_prediction": """
-DELETE FROM outcome o WHERE model = $1 AND arrived_us <= $2 AND NOT EXISTS (
-    SELECT FROM prediction p WHERE p.model = o.model AND (p.prediction_id = o.prediction_id
-    OR (o.entity IS NOT NULL AND p.time_us = o.prediction_us AND p.entity = o.entity)))
+DELETE FROM outcome o WHERE model = $1 AND arrived_us <= $2
+AND NOT EXISTS (SELECT FROM prediction p WHERE p.model = $1 AND p.prediction_id = o.prediction_id)
+AND NOT EXISTS (SELECT FROM prediction p WHERE p.model = $1 AND p.time_us = o.prediction_us AND p.entity = o.entity)
 """,
     "predictions_judged": "DELETE FROM prediction WHERE model = $1 AND time_us <= $2",
     "outcomes_judged": "DELETE FROM outcome WHERE model = $1 AND arrived_us <= $2",
