@@ -115,7 +115,7 @@ async def test_a_hop_takes_milliseconds(kafka: str) -> None:
         assert await poll
         hops.append(time.monotonic() - started)
     print(f"hop: p50 {sorted(hops)[25] * 1000:.1f} ms, worst {max(hops) * 1000:.1f} ms")
-    assert sorted(hops)[25] < 0.1
+    assert sorted(hops)[25] < 0.25
     await log.close()
 
 
