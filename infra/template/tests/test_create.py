@@ -53,7 +53,8 @@ def test_nothing_of_the_template_is_left_in_it(repository: Path) -> None:
 def test_it_is_clean_and_typed(repository: Path) -> None:
     run(repository, "-m", "ruff", "check", f"services/{NAME}")
     run(repository, "-m", "ruff", "format", "--check", f"services/{NAME}")
-    run(repository, "-m", "mypy", f"services/{NAME}/src")
+    # Its own types alone: reading those of every library anew takes a minute, which `make check` spends.
+    run(repository, "-m", "mypy", "--follow-imports=skip", "--allow-subclassing-any", f"services/{NAME}/src")
 
 
 def test_it_obeys_the_rules_of_the_house(repository: Path) -> None:
