@@ -15,6 +15,8 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from driftloop_bus.errors import Refused
+from driftloop_models import Encoder, Linear, TableModel, save
+from driftloop_models.fields import NumberField
 from serving.api.hot import HotRoutes
 from serving.api.repository import routes
 from serving.testing import FEATURES, Bench, a_declaration, linear_model
@@ -191,6 +193,27 @@ async def test_parameters_name_entity_time_and_keys_of_every_row(door: Door) -> 
     assert [event.data.entity for event in door.bench.spool.events] == ["AA1", "AA2"]
     assert [event.data.keys for event in door.bench.spool.events] == [{"tailnum": "N1"}, {"tailnum": "N2"}]
     assert {event.time.isoformat() for event in door.bench.spool.events} == {"2013-06-19T09:00:00+00:00"}
+
+
+async def test_a_regression_answers_with_its_value_and_several_classes_with_each_score(door: Door) -> None:
+    encoder = Encoder("one_hot", (NumberField("wind", "number", fill=0.0, center=0.0, scale=1.0, flagged=False),))
+    regression = TableModel(encoder, Linear(np.array([[2.0]]), np.ones(1)), "regression")
+    classes = Linear(np.array([[0.0], [1.0], [2.0]]), np.zeros(3))
+    models = {"delay": regression, "kind": TableModel(encoder, classes, "multiclass", ("a", "b", "c"))}
+    for name, model in models.items():
+        await door.bench.declare(a_declaration(name, features={"wind": "number"}, segments=[], task=model.task))
+        await door.bench.deploy(await door.bench.served("1", save(model)), model=name)
+    await door.bench.settled()
+    said = {
+        name: (await infer(door, {"inputs": [WIND]}, f"/v2/models/{name}/infer")).json()["outputs"] for name in models
+    }
+    prediction, score = said["delay"]
+    assert (prediction["datatype"], prediction["data"], score["data"]) == ("FP64", [7.0, 9.0], [7.0, 9.0])
+    prediction, score = said["kind"]
+    assert (prediction["datatype"], prediction["data"]) == ("BYTES", ["c", "c"])
+    assert (score["shape"], len(score["data"])) == ([2, 3], 6)
+    assert (await door.get("/v2/models/kind")).json()["outputs"][1]["shape"] == [-1, 3]
+    assert np.shape(door.bench.spool.events[-1].data.score) == (3,)
 
 
 async def test_a_model_of_numbers_alone_takes_one_tensor_flat_or_nested(door: Door) -> None:

@@ -226,3 +226,15 @@ async def test_a_swap_under_load_fails_no_request(world: World) -> None:
     async with asyncio.timeout(WITHIN_S):
         await asyncio.gather(*callers)
     assert set(versions) >= {"1", "4"}
+
+
+async def test_without_kafka_at_the_start_it_waits_and_calls_no_model_unknown(tmp_path: Path) -> None:
+    with running("127.0.0.1:1", tmp_path) as process:
+        said = await process.eventually("waiting", lambda said: said.get("reasons", {}).get("start"))
+        assert said["ready"] is False
+        async with httpx.AsyncClient(base_url=process.url, trust_env=False) as client:
+            assert (await client.get("/live")).status_code == 200
+            answer = await client.post("/predict/late", json={"features": {}})
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert (await client.get("/v2/health/ready")).status_code == 503
+            assert (await client.get("/v2/nothing")).json().keys() == {"error"}

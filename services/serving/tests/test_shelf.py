@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from driftloop_artifacts import ArtifactStore, Digest, StoreUnavailable
 from driftloop_bus.testing.waiting import eventually
+from driftloop_models import Encoder, TableModel, columns_of, save
 from serving.scoring import Question, Row
 from serving.shelf import load_table_model
 from serving.testing import DEADLINE_S, Bench, a_declaration, linear_model
@@ -205,3 +208,19 @@ async def test_loads_and_failed_loads_are_counted_and_every_change_is_told() -> 
 @pytest.mark.parametrize("columns", [{"wind": [1.0]}])
 def test_a_model_without_a_column_answers_as_if_it_were_missing(columns: Mapping[str, Any]) -> None:
     assert load_table_model(linear_model(1.0)).score(columns).shape == (1,)
+
+
+async def test_boosted_trees_answer_as_they_were_trained() -> None:
+    rows = pa.table({"wind": [float(n % 17) for n in range(200)], "origin": ["EWR", "JFK"] * 100})
+    encoder = Encoder.fit(rows, {"wind": "number", "origin": "category"}, "ordinal")
+    matrix = encoder.matrix(columns_of(rows, encoder.features))
+    fitted = HistGradientBoostingClassifier(max_iter=5, random_state=7).fit(matrix, [n % 17 > 8 for n in range(200)])
+    model = TableModel(encoder, fitted, "binary", (False, True))
+    async with Bench().open() as bench:
+        await bench.declare(a_declaration())
+        golden = [{"features": {"wind": 3.0, "origin": "EWR"}, "score": float(model.score({"wind": [3.0]})[0])}]
+        await bench.deploy(await bench.served("1", save(model), golden_rows=golden))
+        await bench.settled()
+        assert bench.shelf.errors("late") == {}
+        said = await bench.ticks.predict(Question("late", [ROW], "p1"))
+        assert said.scores == model.score({"wind": [3.0], "origin": ["EWR"]}).tolist()
