@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from driftloop_bus.errors import Refused, TryAgain
 from driftloop_bus.testing import MemoryLog
 from driftloop_kit.health import Health
+from driftloop_kit.http import protocol
 from driftloop_kit.http.app import build_app
 from driftloop_kit.http.guard import is_own_name
 from driftloop_kit.http.server import listening_socket, serve
@@ -219,3 +220,42 @@ async def test_with_a_key_only_live_and_ready_answer_strangers() -> None:
             assert answer.status_code == 200
         for broken in ("Basic !!!", "Bearer", "", "Basic " + base64.b64encode(b"nocolon").decode()):
             assert (await client.post("/rows", headers={"authorization": broken})).status_code == 401
+
+
+async def test_who_drips_is_cut_off_and_who_sends_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEADERS_WITHIN_S", 0.3)
+    monkeypatch.setattr(protocol, "BODY_LOOK_S", 0.3)
+    monkeypatch.setattr(protocol, "MIN_BYTES_A_LOOK", 1000)
+    head = b"POST /hot HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4000\r\n"
+    async with served() as client:
+        port = client.base_url.port
+        assert port is not None
+        silent, dripping, slow_body = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        dripping[1].write(head)
+        slow_body[1].write(head + b"\r\n" + b"x")
+        for reader, _ in (silent, dripping, slow_body):
+            async with asyncio.timeout(5):
+                assert await reader.read() == b""
+        steady = await asyncio.open_connection("127.0.0.1", port)
+        steady[1].write(head + b"\r\n")
+        for _ in range(8):
+            steady[1].write(b"x" * 500)
+            await asyncio.sleep(0.1)
+        async with asyncio.timeout(5):
+            assert (await steady[0].readuntil(b"4000")).startswith(b"HTTP/1.1 200")
+            # Between two requests it may stay silent for longer.
+            await asyncio.sleep(0.6)
+            steady[1].write(b"GET /live HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert (await steady[0].readuntil(b"true}")).endswith(b"true}")
+        for _, writer in (silent, dripping, slow_body, steady):
+            writer.close()
+
+
+async def test_a_header_that_decides_is_given_once() -> None:
+    async with served() as client:
+        port = client.base_url.port
+        assert port is not None
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /ready HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\nconnection: close\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400")
+        writer.close()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_LIMIT: Final = 1024 * 1024
-# The whole body, from its first byte: a caller that drips holds a connection no longer.
-BODY_WITHIN_S: Final = 30.0
 OPEN_PATHS: Final = frozenset(("/live", "/ready"))
 MAX_HOSTS_KEPT: Final = 1000
 
@@ -41,6 +38,8 @@ class Rules:
 
     def body_limit(self, path: str) -> int:
         """Bytes that a body to this path may have; the longest prefix decides."""
+        if not self.body_limits:
+            return BODY_LIMIT
         fitting = [prefix for prefix in self.body_limits if path.startswith(prefix)]
         return self.body_limits[max(fitting, key=len)] if fitting else BODY_LIMIT
 
@@ -52,16 +51,18 @@ class Guard:
         self._app = app
         self._rules = rules
         self._telemetry = telemetry
+        self._took = telemetry.timer("driftloop_http_seconds")
+        self._counts: dict[int, Callable[[], None]] = {}
         self._hosts: dict[bytes, bool] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes on what may pass; answers the rest."""
         if scope["type"] != "http":
             raise RuntimeError(f"only HTTP is spoken here, got {scope['type']}")
-        exchange = Exchange(receive, send)
+        began, exchange = perf_counter(), Exchange(receive, send)
         try:
             self._admit(scope, exchange)
-            await self._app(scope, exchange.receive, exchange.send)
+            await self._app(scope, exchange.receive if exchange.left is not None else receive, exchange.send)
         except Exception as error:  # the runner of doors: a bug is told, answered 500, and the door goes on
             if not isinstance(error, KNOWN):
                 self._telemetry.log.error("bug", path=scope["path"], exc_info=error)
@@ -71,83 +72,76 @@ class Guard:
                 # Half an answer must not look like a whole one: the server breaks the connection.
                 raise
         finally:
-            self._telemetry.count("driftloop_http_requests", 1, str(exchange.status))
-            self._telemetry.time("driftloop_http_seconds", perf_counter() - exchange.began)
+            self._took(perf_counter() - began)
+            self._count(exchange.status)
 
     def _admit(self, scope: Scope, exchange: Exchange) -> None:
-        host = origin = authorization = b""
-        for name, value in scope["headers"]:
-            if name == b"host":
-                host = value
-            elif name == b"origin":
-                origin = value
-            elif name == b"authorization":
-                authorization = value
-            elif name == b"content-length" or name == b"transfer-encoding":
-                exchange.expect_body(self._rules.body_limit(scope["path"]))
-        if not self._knows(host):
+        headers = dict(scope["headers"])
+        if len(headers) != len(scope["headers"]):
+            _refuse_ambiguous(scope["headers"])
+        host, path = headers.get(b"host", b""), scope["path"]
+        if not (self._hosts.get(host) or self._knows(host)):
             raise HTTPException(421, "this service is not known under that Host")
-        if origin and origin.partition(b"://")[2] != host:
+        if (origin := headers.get(b"origin")) is not None and origin.partition(b"://")[2] != host:
             raise HTTPException(403, "pages of another origin may not call this service")
         key = self._rules.key_sha256
-        if key and scope["path"] not in OPEN_PATHS and not hmac.compare_digest(key, _digest(authorization)):
+        if key and path not in OPEN_PATHS and not hmac.compare_digest(key, _digest(headers.get(b"authorization", b""))):
             raise HTTPException(401, "a key is needed: Authorization: Bearer <key>", {"www-authenticate": "Bearer"})
+        if b"content-length" in headers or b"transfer-encoding" in headers:
+            exchange.left = self._rules.body_limit(path)
 
     def _knows(self, host: bytes) -> bool:
-        known = self._hosts.get(host)
-        if known is None:
-            if len(self._hosts) >= MAX_HOSTS_KEPT:
-                self._hosts.clear()
-            known = self._hosts[host] = is_own_name(host.decode("latin-1"), self._rules.names)
+        if len(self._hosts) >= MAX_HOSTS_KEPT:
+            self._hosts.clear()
+        known = self._hosts[host] = is_own_name(host.decode("latin-1"), self._rules.names)
         return known
+
+    def _count(self, status: int) -> None:
+        count = self._counts.get(status)
+        if count is None:
+            count = self._counts[status] = self._telemetry.counter("driftloop_http_requests", str(status))
+        count()
 
 
 class Exchange:
     """One request and its answer: counts what comes in, remembers what went out."""
 
-    __slots__ = ("_deadline", "_left", "_receive", "_send", "began", "status", "whole")
+    __slots__ = ("_receive", "_send", "left", "status", "whole")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
-        self._left = 0
-        self._deadline: float | None = None
-        self.began = perf_counter()
+        self.left: int | None = None
+        """Bytes that the body may still have; None when there is no body."""
         self.status = 0
         """0 until the answer has begun."""
         self.whole = False
         """Whether all of the answer went out."""
 
-    def expect_body(self, limit: int) -> None:
-        """A body follows; it may have `limit` bytes."""
-        self._left = limit
-        self._deadline = asyncio.get_running_loop().time() + BODY_WITHIN_S
-
     async def receive(self) -> Message:
-        """As the server's. Raises HTTPException 413 beyond the limit, 408 when the body takes too long."""
-        if self._deadline is None:
-            return await self._receive()
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                message = await self._receive()
-        except TimeoutError as error:
-            raise HTTPException(408, f"the body took longer than {BODY_WITHIN_S:.0f} s") from error
-        if message["type"] == "http.request":
-            self._left -= len(message.get("body", b""))
-            if self._left < 0:
+        """As the server's. Raises HTTPException 413 beyond the limit."""
+        message = await self._receive()
+        if message["type"] == "http.request" and self.left is not None:
+            self.left -= len(message.get("body", b""))
+            if self.left < 0:
                 # What still comes is thrown away unread: closing under a caller that sends would hide the answer.
                 raise HTTPException(413, "the body is too large")
-            if not message.get("more_body"):
-                self._deadline = None
         return message
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """As the server's."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
         else:
             self.whole = not message.get("more_body", False)
-        await self._send(message)
+        return self._send(message)
+
+
+def _refuse_ambiguous(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    names = [name for name, _ in headers]
+    for name in (b"host", b"origin", b"authorization", b"content-length"):
+        if names.count(name) > 1:
+            raise HTTPException(400, f"{name.decode()} is given twice")
 
 
 def is_own_name(host: str, names: frozenset[str]) -> bool:

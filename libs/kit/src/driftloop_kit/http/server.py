@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
+from driftloop_kit.http.protocol import Protocol
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
@@ -46,7 +48,7 @@ async def serve(app: ASGIApp, bound: socket.socket, stop: asyncio.Event, within_
     server = Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
