@@ -13,10 +13,13 @@ async for alert in driftloop.subscribe(driftloop.DRIFT, group="pager"):
 ```
 """
 
+from driftloop.facts import came_true, observed, predicted
 from driftloop.producer import AsyncProducer, Producer
-from driftloop.subscription import subscribe
+from driftloop.subscription import BadMessage, subscribe
+from driftloop_contracts.loop import DriftDetected
 from driftloop_contracts.topics import DECLARATIONS, DEPLOYMENTS, DRIFT, JUDGEMENTS, REGISTRY, RETRAINING
 
 __all__ = [
-    "DECLARATIONS", "DEPLOYMENTS", "DRIFT", "JUDGEMENTS", "REGISTRY", "RETRAINING", "AsyncProducer", "Producer", "subscribe",
+    "DECLARATIONS", "DEPLOYMENTS", "DRIFT", "JUDGEMENTS", "REGISTRY", "RETRAINING", "AsyncProducer", "BadMessage",
+    "DriftDetected", "Producer", "came_true", "observed", "predicted", "subscribe",
 ]  # fmt: skip

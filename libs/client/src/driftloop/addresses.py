@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 # Written by `driftloop up`.
-RECORD: Final = Path("stack.json")
+RECORD: Final = "stack.json"
 
 
 class Unknown(Exception):  # it says what is not known
@@ -21,11 +21,24 @@ def address_of(part: str) -> str:
     if given := os.environ.get(variable):
         return given.rstrip("/")
     home = Path(os.environ.get("DRIFTLOOP_HOME", ".driftloop"))
-    try:
-        record = json.loads((home / RECORD).read_text())
-    except FileNotFoundError as absent:
-        raise Unknown(f"no address of {part}: start a stack here with `driftloop up`, or set {variable}") from absent
-    found = record["kafka"] if part == "kafka" else record["parts"].get(part, {}).get("address")
+    record = _recorded(home, part, variable)
+    found = record.get("kafka") if part == "kafka" else record.get("parts", {}).get(part, {}).get("address")
     if not found:
         raise Unknown(f"{part} is not running in {home}: see `driftloop status`, or set {variable}")
-    return str(found)
+    return str(found).rstrip("/")
+
+
+def credentials() -> dict[str, str]:
+    """The header that shows the key of `DRIFTLOOP_API_KEY`, where the services ask for one."""
+    key = os.environ.get("DRIFTLOOP_API_KEY")
+    return {"authorization": f"Bearer {key}"} if key else {}
+
+
+def _recorded(home: Path, part: str, variable: str) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((home / RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError as absent:
+        raise Unknown(f"no address of {part}: start a stack here with `driftloop up`, or set {variable}") from absent
+    except ValueError as odd:
+        raise Unknown(f"{home / RECORD} can't be read ({odd}): start the stack again, or set {variable}") from odd
+    return record

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
 import stamina
-from driftloop_bus.kafka import KafkaLog
 
 from driftloop.addresses import address_of
+from driftloop.facts import came_true, observed, predicted
+from driftloop_bus.codec import encode
 from driftloop_bus.errors import TryAgain
-from driftloop_bus.outgoing import to_records
+from driftloop_bus.kafka import KafkaLog
+from driftloop_bus.outgoing import repacked, to_records
 from driftloop_bus.ports import Ack, Outgoing
 from driftloop_bus.ports import Producer as LogProducer
-from driftloop_contracts import AnyEvent, derived_id, first
-from driftloop_contracts.data_plane import ObservationMade, OutcomeObserved, PredictionMade
+from driftloop_contracts import AnyEvent
 from driftloop_contracts.event import Scalar
 from driftloop_contracts.topics import OUTSIDE
 
@@ -53,68 +54,46 @@ class AsyncProducer:
 
     async def send(self, events: Sequence[AnyEvent]) -> list[Ack]:
         """Every event is acked. Raises TryAgain when any may not be: send the same events again, equal ids count once."""
-        return await self.send_records(to_records([self._signed(event) for event in events], OUTSIDE))
+        return await self.send_records(to_records([self.signed(event) for event in events], OUTSIDE))
 
     async def send_until_acked(self, events: Sequence[AnyEvent]) -> list[Ack]:
         """As `send`, as often as it takes; equal ids count once."""
-        async for attempt in stamina.retry_context(on=TryAgain, attempts=None, timeout=None, wait_max=2.0):
-            with attempt:
-                return await self.send(events)
-        raise AssertionError("retries never end")
+        return await self.send_records_until_acked(to_records([self.signed(event) for event in events], OUTSIDE))
 
     async def send_records(self, records: Sequence[Outgoing]) -> list[Ack]:
-        """As `send`, for records that are packed already."""
+        """As `send`, for records that are encoded already."""
         if self._producer is None:
             raise RuntimeError("the producer is not open: use `async with`")
         return await self._producer.send(records)
 
-    def _signed(self, event: AnyEvent) -> AnyEvent:
+    async def send_records_until_acked(self, records: Sequence[Outgoing]) -> list[Ack]:
+        """As `send_until_acked`, for records that are encoded already."""
+        async for attempt in stamina.retry_context(on=TryAgain, attempts=None, timeout=None, wait_max=2.0):
+            with attempt:
+                return await self.send_records(records)
+        raise AssertionError("retries never end")
+
+    def signed(self, event: AnyEvent) -> AnyEvent:
+        """The event with this producer as its source, unless it has one."""
         return event if event.source else replace(event, source=self._source)
 
 
-def predicted(
-    model: str,
-    features: Mapping[str, Scalar],
-    *,
-    prediction_id: str | None = None,
-    time: datetime | None = None,
-    **more: Any,
-) -> AnyEvent:
-    """A PredictionMade event. Its id follows from prediction, version and variant: logged twice, it is one."""
-    asked = prediction_id or str(uuid.uuid4())
-    fact = PredictionMade(prediction_id=asked, model=model, features=dict(features), **more)
-    return first(fact, id=derived_id(asked, f"{fact.version}:{fact.variant}"), time=time or datetime.now(UTC))
-
-
-def came_true(
-    model: str, prediction_id: str, value: bool | int | float | str, *, at: datetime | None = None, **more: Any
-) -> AnyEvent:
-    """An OutcomeObserved event. Its id follows from prediction and revision."""
-    moment = at or datetime.now(UTC)
-    fact = OutcomeObserved(model=model, prediction_id=prediction_id, value=value, observed_at=moment, **more)
-    return first(fact, id=derived_id(prediction_id, f"outcome:{fact.revision}"), time=moment)
-
-
-def observed(
-    view: str, entity: str, values: Mapping[str, Scalar], *, at: datetime | None = None, **more: Any
-) -> AnyEvent:
-    """An ObservationMade event."""
-    moment = at or datetime.now(UTC)
-    fact = ObservationMade(view=view, entity=entity, values=dict(values), time=moment, **more)
-    return first(fact, id=str(uuid.uuid4()), time=moment)
-
-
 class Producer:
-    """The same for code without an event loop: a thread gathers what is logged and sends it, again until it is acked."""
+    """The same for code without an event loop: a thread gathers what is logged and sends it, again until it is acked.
+
+    Every method may be called from any thread. What is wrong with an event is raised where it is logged.
+    """
 
     def __init__(self, name: str, kafka: str | None = None) -> None:
+        """As AsyncProducer. Nothing is connected yet: Kafka may be away."""
         self._async = AsyncProducer(name, kafka)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"driftloop-{name}", daemon=True)
         self._changed = threading.Condition()
-        self._waiting: list[AnyEvent] = []
+        self._waiting: list[Outgoing] = []
         self._unacked = 0
         self._sending = False
+        self._sender: Future[None] | None = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -124,27 +103,43 @@ class Producer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Everything is acked. Raises as `flush`; what was not acked then is lost with this process."""
         try:
             self.flush()
         finally:
+            if self._sender is not None:
+                self._sender.cancel()
             asyncio.run_coroutine_threadsafe(self._async.__aexit__(None, None, None), self._loop).result(CLOSE_WITHIN_S)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(CLOSE_WITHIN_S)
             self._loop.close()
 
     def prediction(self, model: str, features: Mapping[str, Scalar], **more: Any) -> str:
-        """Logs a prediction; returns its id, which its outcome will name. Keywords: the fields of PredictionMade."""
+        """Logs a prediction; returns its id, which its outcome will name. Keywords: the fields of PredictionMade, `time`.
+
+        Raises ValueError with what is wrong with it. Waits while 50,000 events are not acked.
+        """
         event = predicted(model, features, **more)
         self._put(event)
         return str(event.data.prediction_id)
 
-    def outcome(self, model: str, prediction_id: str, value: bool | int | float | str, **more: Any) -> None:
-        """Logs what came true for a prediction."""
-        self._put(came_true(model, prediction_id, value, **more))
+    def outcome(
+        self,
+        model: str,
+        prediction_id: str,
+        value: bool | int | float | str,
+        *,
+        at: datetime | None = None,
+        **more: Any,
+    ) -> None:
+        """Logs what came true for a prediction, at this time or now. Raises and waits as `prediction`."""
+        self._put(came_true(model, prediction_id, value, at=at, **more))
 
-    def observation(self, view: str, entity: str, values: Mapping[str, Scalar], **more: Any) -> None:
-        """Logs a reading of an entity's features."""
-        self._put(observed(view, entity, values, **more))
+    def observation(
+        self, view: str, entity: str, values: Mapping[str, Scalar], *, at: datetime | None = None, **more: Any
+    ) -> None:
+        """Logs a reading of an entity's features, known since this time or now. Raises and waits as `prediction`."""
+        self._put(observed(view, entity, values, at=at, **more))
 
     def flush(self, timeout_s: float = CLOSE_WITHIN_S) -> None:
         """Everything logged so far is acked. Raises TimeoutError, saying how much is not; it is still being sent then."""
@@ -153,24 +148,25 @@ class Producer:
                 raise TimeoutError(f"{self._unacked} events were not acked within {timeout_s:g} s: is Kafka there?")
 
     def _put(self, event: AnyEvent) -> None:
+        record = encode(self._async.signed(event), OUTSIDE)
         with self._changed:
             self._changed.wait_for(lambda: self._unacked < MAX_WAITING)
-            self._waiting.append(event)
+            self._waiting.append(record)
             self._unacked += 1
             if not self._sending:
                 self._sending = True
-                asyncio.run_coroutine_threadsafe(self._send(), self._loop)
+                self._sender = asyncio.run_coroutine_threadsafe(self._send(), self._loop)
 
     async def _send(self) -> None:
         await asyncio.sleep(GATHER_S)
-        while events := self._taken():
-            await self._async.send_until_acked(events)
+        while records := self._taken():
+            await self._async.send_records_until_acked(repacked(records))
             with self._changed:
-                self._unacked -= len(events)
+                self._unacked -= len(records)
                 self._changed.notify_all()
 
-    def _taken(self) -> list[AnyEvent]:
+    def _taken(self) -> list[Outgoing]:
         with self._changed:
-            events, self._waiting = self._waiting, []
-            self._sending = bool(events)
-            return events
+            records, self._waiting = self._waiting, []
+            self._sending = bool(records)
+            return records

@@ -6,13 +6,12 @@ import getpass
 from typing import Annotated, Any
 
 import typer
-from rich import print as say
 
 from driftloop.cli.doors import command
+from driftloop.cli.screen import say
 
 Model = Annotated[str, typer.Argument(help="Name of the model.")]
 Reason = Annotated[str, typer.Option(help="Why, for whoever reads the audit.")]
-Version = Annotated[str, typer.Argument(help="Number of the version.")]
 
 
 def given(kind: str, model: str, **more: Any) -> dict[str, Any]:
@@ -26,7 +25,9 @@ def retrain(
     until: Annotated[
         str | None, typer.Option(help="Train on what had arrived by then (RFC 3339); now if not given.")
     ] = None,
-    effective: Annotated[str | None, typer.Option(help="Event time of the request; now if not given.")] = None,
+    effective: Annotated[
+        str | None, typer.Option(help="Event time of the request (RFC 3339); now if not given.")
+    ] = None,
     reason: Reason = "",
 ) -> None:
     """Ask for a training, whatever the monitor thinks."""
@@ -46,13 +47,21 @@ def unfreeze(model: Model, reason: Reason = "") -> None:
     say(f"{model} may change again")
 
 
-def rollback(model: Model, reason: Reason = "") -> None:
+def rollback(
+    model: Model,
+    version: Annotated[
+        str | None, typer.Option(help="The version to go back to; the previous one if not given.")
+    ] = None,
+    reason: Reason = "",
+) -> None:
     """Let the previous version serve again."""
-    answer = command(given("rollback", model, reason=reason))
+    answer = command(given("rollback", model, version=version, reason=reason))
     say(f"{model} went back: event {answer['event_id']}")
 
 
-def approve(model: Model, version: Version, reason: Reason = "") -> None:
+def approve(
+    model: Model, version: Annotated[str, typer.Option(help="Number of the version.")], reason: Reason = ""
+) -> None:
     """Approve a version that waits for a person."""
     command(given("approve", model, version=version, reason=reason))
     say(f"approved {model} version {version}")

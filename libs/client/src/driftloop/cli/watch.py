@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from driftloop.cli.doors import Refusal
 from driftloop.subscription import subscribe
-from driftloop_contracts import BY_NAME, Topic, rfc3339
+from driftloop_contracts import BY_NAME, AnyEvent, Topic, rfc3339
 
 
 def watch(
@@ -29,10 +29,14 @@ def watch(
         return
 
 
+def shown(event: AnyEvent) -> dict[str, Any]:
+    """The event with its envelope's names."""
+    return {
+        "id": event.id, "time": rfc3339(event.time), "type": event.data.TYPE, "causationid": event.causation,
+        "correlationid": event.correlation, "data": event.data.model_dump(mode="json", exclude_none=True),
+    }  # fmt: skip
+
+
 async def _print(topic: Topic, group: str | None) -> None:
     async for event in subscribe(topic, group):
-        shown = {
-            "id": event.id, "time": rfc3339(event.time), "type": event.data.TYPE, "causationid": event.causation,
-            "correlationid": event.correlation, "data": event.data.model_dump(mode="json", exclude_none=True),
-        }  # fmt: skip
-        print(json.dumps(shown), flush=True)
+        print(json.dumps(shown(event)), flush=True)

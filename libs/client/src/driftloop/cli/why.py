@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
+import httpx
 import typer
-from rich.console import Console
+from pydantic import ValidationError
+from rich.text import Text
 
-from driftloop.cli.doors import ask
+from driftloop.addresses import Unknown
+from driftloop.cli.doors import Refusal, ask
+from driftloop.cli.screen import screen
+from driftloop.telling import told
+from driftloop_contracts import FACTS
 
-PRINTED_LINK = "[dim]{time}[/]  [bold]{name:<22}[/] {words}\n{pad}[dim]{id} on {topic}[/]"
+NAME_WIDTH: Final = 20
 
 
 def why(
@@ -19,47 +25,54 @@ def why(
 ) -> None:
     """Tell why the model's champion is live: every event of the chain, the first cause first."""
     chain = ask("registry", f"/loop/models/{model}/why")
+    tipped = tipped_by(chain)
     if as_json:
-        print(json.dumps(chain, indent=1))
+        print(json.dumps([tipped, *chain] if tipped else chain, indent=1))
         return
-    screen = Console(highlight=False)
-    for link in chain:
-        name = link["type"].removeprefix("driftloop.").rsplit(".", 1)[0]
-        line = PRINTED_LINK.format(
-            time=link["time"][:16], name=name, words=words(link), id=link["id"], topic=link["topic"], pad=" " * 18
-        )
-        screen.print(line)
+    for link in [tipped, *chain] if tipped else chain:
+        screen.print(line(link))
+
+
+def tipped_by(chain: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The data event that the chain began with, as a link: only the feature store keeps those. None where nothing did."""
+    cause = chain[0]["cause"] if chain else None
+    if cause is None:
+        return None
+    try:
+        row = ask("feature_store", f"/history/events/{cause}")
+    except (Refusal, Unknown, httpx.TransportError) as away:
+        return {"id": cause, "type": "data event", "time": chain[0]["time"], "topic": f"unknown: {away}", "data": {}}
+    return {
+        "id": cause,
+        "type": "driftloop.outcome.observed.v1",
+        "time": row["time"],
+        "topic": row["topic"],
+        "data": row,
+    }
+
+
+def line(link: dict[str, Any]) -> Text:
+    """One link on two lines: when, what, its figures; below, by which id it is found, and where."""
+    made = Text()
+    made.append(f"{link['time'][:10]} {link['time'][11:16]}  ", style="dim")
+    made.append(f"{name_of(link):<{NAME_WIDTH}}  ", style="bold")
+    made.append(words(link))
+    made.append(f"\n{'':<18}{link['id']} on {link['topic']}", style="dim")
+    return made
+
+
+def name_of(link: dict[str, Any]) -> str:
+    """The event's type without what all have in common: `drift.detected`."""
+    return str(link["type"]).removeprefix("driftloop.").rpartition(".v")[0] or str(link["type"])
 
 
 def words(link: dict[str, Any]) -> str:
-    """What the event says, in one line: its figures are the event's own."""
+    """What the event says, in one line. Of a type that this version does not know, its reason."""
     data = link.get("data") or {}
-    kind = link["type"].split(".")[1] + "." + link["type"].split(".")[2]
-    match kind:
-        case "drift.detected":
-            effect = data["effects"][0] if data.get("effects") else None
-            moved = f", {effect['name']} {effect['before']:.3f} -> {effect['after']:.3f}" if effect else ""
-            return (
-                f"{data['kind']} of version {data['version']}: {data['signal']['kind']} {data['signal']['name']}{moved}"
-            )
-        case "retrain.requested":
-            return str(data["reason"])
-        case "dataset.built":
-            return f"{data['manifest']['rows']:,} rows, {data['digest'][:19]}"
-        case "candidate.trained":
-            gain = (
-                f", {data['gain']:+.3f} against the incumbent on its back-test" if data.get("gain") is not None else ""
-            )
-            return f"{data['rows']:,} rows in {data['cpu_s']:.1f} s of CPU{gain}"
-        case "challenger.judged":
-            return (
-                f"version {data['version']} {data['verdict']}: gain {data['gain']:+.3f}, lower bound {data['lower']:+.3f} "
-                f"after {data['windows']} windows, {data['rows']:,} outcomes"
-            )
-        case "deployment.changed":
-            champion = (data.get("champion") or {}).get("version", "none")
-            return f"{data['reason']}: champion is version {champion}, revision {data['revision']}"
-        case "command.given":
-            return f"{data['given_by']} asked to {data['command']}"
-        case _:
-            return str(data.get("reason", ""))
+    if "prediction_id" in data:
+        return f"{data.get('value')} came true for prediction {data['prediction_id']}"
+    kind = FACTS.get(link["type"])
+    try:
+        return told(kind.read(json.dumps(data).encode())) if kind else str(data.get("reason", ""))
+    except ValidationError:
+        return str(data.get("reason", ""))
