@@ -42,13 +42,16 @@ class RunningRegistry:
         self.process.wait(timeout=ENDED_WITHIN_S)
 
     def again(self) -> RunningRegistry:
-        """Another process on the same database, log and folder; ready."""
-        return launch(self.database_url, self.kafka, self.folder)
+        """Another process at the same place, as a supervisor starts it; ready.
+
+        The same port is the same member of the consumer group: it takes its partitions back at once.
+        """
+        return launch(self.database_url, self.kafka, self.folder, int(self.url.rpartition(":")[2]))
 
 
-def launch(database_url: str, kafka: str, folder: Path) -> RunningRegistry:
+def launch(database_url: str, kafka: str, folder: Path, port: int | None = None) -> RunningRegistry:
     """A process that is ready."""
-    port = _free_port()
+    port = port or _free_port()
     environment = os.environ | {
         "DRIFTLOOP_KAFKA": kafka,
         "DRIFTLOOP_ARTIFACTS": (folder / "artifacts").as_uri(),

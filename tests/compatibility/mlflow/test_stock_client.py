@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import mlflow
 import numpy as np
 import pytest
@@ -212,8 +213,12 @@ def test_bytes_that_changed_on_the_disk_are_never_handed_out(client: MlflowClien
     run = client.create_run("0")
     client.log_text(run.info.run_id, "as it was", "a.txt")
     flip_one_bit(registry.folder / "artifacts", b"as it was")
-    with pytest.raises(MlflowException, match="not what was stored"):
+    with pytest.raises(MlflowException):
         client.download_artifacts(run.info.run_id, "a.txt")
+    path = run.info.artifact_uri.removeprefix("mlflow-artifacts:/") + "/a.txt"
+    answer = httpx.get(f"{registry.url}/api/2.0/mlflow-artifacts/artifacts/{path}")
+    assert (answer.status_code, answer.json()["error_code"]) == (500, "INTERNAL_ERROR")
+    assert "sha256" not in answer.text
 
 
 def flip_one_bit(store: Path, content: bytes) -> None:
