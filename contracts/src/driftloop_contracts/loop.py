@@ -256,7 +256,7 @@ class Manifest(Part):
     columns: dict[str, str]
     until: Time
     boundary: Time | None = None
-    """Rows whose outcome arrived at or after it are the back-test."""
+    """Rows whose outcome arrived after it, in the windows that follow, are the back-test."""
 
 
 class DatasetBuilt(Fact):
@@ -355,7 +355,7 @@ class TrainingFailed(Fact):
     request_id: str
     reason: str
     kind: str
-    """dataset, entry, raised, timeout, memory, refused, crashed."""
+    """dataset, incumbent, raised, timeout, memory, refused, crashed."""
     attempt: int = Field(default=1, ge=1)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from driftloop_bus.runner import on
-
 from driftloop_artifacts import ArtifactStore
+from driftloop_bus.runner import on
 from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared
 from driftloop_contracts.loop import DatasetBuilt, DatasetFailed, RetrainRequested
 from driftloop_kit.entry import main
@@ -19,7 +18,7 @@ from retrainer.store import PostgresRequests
 def build(settings: Settings) -> Service[Retrainer]:
     """The service, ready to run."""
     artifacts = ArtifactStore.open(settings.needed("artifacts"))
-    executor = Executor(artifacts, settings.code_path, settings.tracking_uri)
+    executor = Executor(artifacts, settings.code_path, settings.tracking_uri, settings.data)
 
     async def train(context: Context[Retrainer], job: Job) -> dict[str, object]:
         return await executor.run(job.id, job.payload)

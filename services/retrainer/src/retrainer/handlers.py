@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from driftloop_contracts import AnyEvent, Cause, Event, caused, derived_id
@@ -18,7 +19,7 @@ from driftloop_contracts.loop import (
     TrainingStarted,
 )
 from driftloop_kit.jobs import Done, Job, JobEnd
-from retrainer.domain import BACKTEST_WINDOWS
+from retrainer.domain import BACKTEST_WINDOWS, TARGET, Limits, Training
 from retrainer.ports import JobQueue, Requests
 
 TRAINING = "training"
@@ -50,14 +51,14 @@ class Retrainer:
         return [await self._asked(event, declared[0])] if declared else []
 
     async def on_dataset_built(self, event: Event[DatasetBuilt]) -> list[AnyEvent]:
-        """A training is queued, its id derived from the event: twice delivered, one training."""
+        """A training is queued, its id derived from the request: however often its rows come, it is one training."""
         found = await self.requests.get(event.data.request_id)
         declared = await self.requests.declaration(event.data.model)
         if found is None or declared is None:
             return []
         deployment = await self.requests.deployment(event.data.model)
         payload = training_payload(event, found[0], declared[0], deployment)
-        await self.jobs.add(derived_id(event.id, TRAINING), TRAINING, payload, event.as_cause())
+        await self.jobs.add(derived_id(event.data.request_id, TRAINING), TRAINING, payload, event.as_cause())
         await self.requests.move(event.data.request_id, "training")
         return []
 
@@ -104,7 +105,7 @@ def dataset_wanted(request: Event[RetrainRequested], declared: ModelDeclaration)
         request_id=request.id,
         window=request.data.window,
         features=list(declared.features),
-        target="target",
+        target=TARGET,
         split=SplitRule(holdout_window=trigger.window, holdout_windows=BACKTEST_WINDOWS, closes=trigger.closes),
     )
 
@@ -118,32 +119,29 @@ def training_payload(
     """The job: everything a training is given, so that it runs the same wherever and whenever it runs."""
     trigger, champion = declared.monitor.trigger, deployment.champion if deployment else None
     boundary = built.data.manifest.boundary or built.data.manifest.until
-    return {
-        "limits": {
-            "timeout_s": duration(declared.train.timeout).total_seconds(),
-            "memory_mb": declared.train.memory_mb,
-        },
-        "training": {
-            "request_id": request.id,
-            "model": declared.model,
-            "task": declared.task,
-            "entry": declared.train.entry,
-            "features": {name: feature.type for name, feature in declared.features.items()},
-            "target": "target",
-            "params": declared.train.params,
-            "seed": declared.train.seed,
-            "dataset_digest": built.data.digest,
-            "boundary": boundary.isoformat(),
-            "window_s": int(duration(trigger.window).total_seconds()),
-            "closes": trigger.closes,
-            "min_outcomes": trigger.min_outcomes,
-            "gate_loss": declared.outcome.loss,
-            "trigger_loss": trigger.loss,
-            "slices": declared.gate.slices,
-            "incumbent_version": champion.version if champion else None,
-            "incumbent_digest": champion.artifact_digest if champion else None,
-        },
-    }
+    training = Training(
+        request_id=request.id,
+        model=declared.model,
+        task=declared.task,
+        entry=declared.train.entry,
+        features={name: feature.type for name, feature in declared.features.items()},
+        target=TARGET,
+        params=declared.train.params,
+        seed=declared.train.seed,
+        dataset_digest=built.data.digest,
+        boundary=boundary.isoformat(),
+        window_s=int(duration(trigger.window).total_seconds()),
+        closes=trigger.closes,
+        min_outcomes=trigger.min_outcomes,
+        gate_loss=declared.outcome.loss,
+        trigger_loss=trigger.loss,
+        slices=declared.gate.slices,
+        segment=declared.segments[0] if declared.segments else None,
+        incumbent_version=champion.version if champion else None,
+        incumbent_digest=champion.artifact_digest if champion else None,
+    )
+    limits = Limits(timeout_s=duration(declared.train.timeout).total_seconds(), memory_mb=declared.train.memory_mb)
+    return {"limits": asdict(limits), "training": asdict(training)}
 
 
 def _cause(job: Job) -> Cause:

@@ -8,7 +8,7 @@ from driftloop_contracts import Event
 from driftloop_contracts.control_plane import DeploymentChanged
 from driftloop_contracts.documents import ModelDeclaration
 from driftloop_contracts.loop import RetrainRequested
-from retrainer.domain import State, replaced
+from retrainer.domain import State, moved
 
 Request = Event[RetrainRequested]
 
@@ -58,7 +58,7 @@ class MemoryRequests:
     async def move(self, request_id: str, state: State) -> None:
         """As the port."""
         request, known = self._requests[request_id]
-        self._requests[request_id] = (request, replaced(known, state))
+        self._requests[request_id] = (request, moved(known, state))
 
 
 class PostgresRequests:
@@ -126,9 +126,7 @@ class PostgresRequests:
     async def move(self, request_id: str, state: State) -> None:
         """As the port."""
         known = await self._connection.fetchval("SELECT state FROM request WHERE id = $1 FOR UPDATE", request_id)
-        await self._connection.execute(
-            "UPDATE request SET state = $2 WHERE id = $1", request_id, replaced(known, state)
-        )
+        await self._connection.execute("UPDATE request SET state = $2 WHERE id = $1", request_id, moved(known, state))
 
 
 def _request(row: Any) -> Request:

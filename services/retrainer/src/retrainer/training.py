@@ -1,162 +1,167 @@
-"""The training process: `python -m retrainer.training FOLDER JOB`. Started by `executor`, with limits, alone in its session.
+"""The training process: `python -m retrainer.training FOLDER`. Started by `executor`, alone in its session.
 
-It calls the user's train function twice: on the rows before the back-test, which are scored by it, and on all rows, for
-the version that ships. What it refuses is said on its last line of output, exit code 65; what the user's code raises ends it
-with a traceback, as Python does.
+It calls the user's train function twice: on the rows before the back-test, which that model then scores, and on all
+rows, for the version that ships. Whatever ends it early leaves `failure.json`: what was refused, or what was raised.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.metadata
 import json
+import os
 import resource
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from driftloop_detect.errors import NotReady
-from driftloop_detect.structural import Reference
-from driftloop_detect.windows import Calendar
-from driftloop_models import ModelRefused, RowsRefused, TableModel, columns_of, golden, load, save, wrap
-from retrainer import tracking
-from retrainer.backtest import Rows, Scored, by_slice, held, latency_ms, scored
-from retrainer.domain import BACKTEST_WINDOWS, MAX_ARTIFACT_BYTES
-from retrainer.executor import REFUSED
+from driftloop_models import ModelRefused, RowsRefused, TableModel, check_golden, golden, load, save, wrap
+from retrainer import limits, tracking
+from retrainer.backtest import LossRefused, Rows, evidence, latency_ms, rows_of
+from retrainer.domain import BACKTEST_WINDOWS, MAX_ARTIFACT_BYTES, Limits, Training
+from retrainer.entry import EntryRefused, Train, code_digest, environment_digest, train_function
+from retrainer.reference import reference_json
 
-ARTIFACT_FORMAT = "driftloop-table-model"
-Train = Callable[[pa.Table, str, dict[str, Any], int], Any]
+ARTIFACT_FORMAT: Final = "driftloop-table-model"
+REFUSALS: Final = (ModelRefused, RowsRefused, NotReady, EntryRefused, LossRefused)
+MAX_REASON_CHARS: Final = 2_000
 
 
-def main(folder: Path) -> None:
-    """Leaves `artifact`, `reference.json` and `result.json` in the folder, or exits with the reason on its last line."""
-    training = json.loads((folder / "training.json").read_text())
-    rows = pq.read_table(folder / "rows.parquet")
-    try:
-        with tracking.run(training["model"], training["request_id"]) as run:
-            result = trained(folder, training, rows)
-            run.params = {
-                "dataset_digest": training["dataset_digest"],
-                "rows": result["rows"],
-                "seed": training["seed"],
-            }
-            run.metrics = _metrics(result)
-        result["run_id"] = run.run_id
-    except (ModelRefused, RowsRefused, NotReady, EntryRefused) as refused:
-        sys.stderr.write(f"\n{' '.join(str(refused).split())}\n")
-        sys.exit(REFUSED)
-    result["cpu_s"] = (
-        resource.getrusage(resource.RUSAGE_SELF).ru_utime + resource.getrusage(resource.RUSAGE_SELF).ru_stime
-    )
+def main(folder: Path, parent: int) -> None:
+    """Leaves `artifact`, `result.json` and, from enough rows, `reference.json` in the folder; or `failure.json`."""
+    sys.excepthook = partial(leave_failure, folder)
+    limits.die_with_parent(parent)
+    given = json.loads((folder / "job.json").read_text())
+    training = Training(**given["training"])
+    limits.hold(Limits(**given["limits"]))
+    with tracking.run(training.model, training.request_id) as run:
+        result = trained(folder, training, given["code_path"])
+        run.params = {"dataset_digest": training.dataset_digest, "rows": result["rows"], "seed": training.seed}
+        run.metrics = metrics(result)
+    result |= {"run_id": run.run_id, "cpu_s": cpu_s()}
     (folder / "result.json").write_text(json.dumps(result, allow_nan=False))
 
 
-class EntryRefused(Exception):  # a fact, like ModelRefused
-    """The declaration's entry names nothing that can be called."""
-
-
-def trained(folder: Path, training: dict[str, Any], rows: pa.Table) -> dict[str, Any]:
-    """The candidate's evidence; its bytes are in the folder."""
-    train, code_digest = _entry(training["entry"])
-    # A window is what arrived after the close before it, up to its own; the cut-short last one is no window to hold to.
-    boundary = datetime.fromisoformat(training["boundary"])
-    last_close = boundary + BACKTEST_WINDOWS * timedelta(seconds=training["window_s"])
-    later = pc.greater(rows["outcome_time"], pa.scalar(boundary, pa.timestamp("us", "UTC")))
-    whole = pc.less_equal(rows["outcome_time"], pa.scalar(last_close, pa.timestamp("us", "UTC")))
-    before, backtest = rows.filter(pc.invert(later)), rows.filter(pc.and_(later, whole))
-    if not before.num_rows or not backtest.num_rows:
-        raise RowsRefused(
-            f"{before.num_rows} rows before {training['boundary']} and {backtest.num_rows} after: a back-test needs both; "
-            "ask again when more outcomes have arrived"
-        )
-    held_back = _rows(backtest, training)
-    fitted = _model(train, before, training)
-    shipped = _model(train, rows.drop_columns(["outcome_time", "prediction_id", "time"]), training, held_back)
-    (folder / "artifact").write_bytes(save(shipped))
-    (folder / "reference.json").write_text(json.dumps(Reference.of(_arrays(rows, training)).to_json(), sort_keys=True))
-    return _evidence(folder, training, fitted, held_back) | {
+def trained(folder: Path, training: Training, code_path: list[str]) -> dict[str, Any]:
+    """The candidate's evidence; its bytes are in the folder. Raises one of REFUSALS, or what the user's code raises."""
+    train = train_function(training.entry, code_path)
+    rows = Split.of(pq.read_table(folder / "rows.parquet"), training)
+    held_back = rows_of(rows.backtest, training)
+    fitted = fit(train, rows.before, training, held_back)
+    shipped = fit(train, rows.whole, training, held_back)
+    answers = golden(shipped, held_back.columns)
+    (folder / "artifact").write_bytes(saved(shipped, answers))
+    if (reference := reference_json(rows.whole, training)) is not None:
+        (folder / "reference.json").write_text(reference)
+    return evidence(training, fitted, incumbent(folder, training), held_back) | {
         "artifact_format": ARTIFACT_FORMAT,
-        "code_digest": code_digest,
+        "code_digest": code_digest(training.entry),
         "environment_digest": environment_digest(),
-        "rows": rows.num_rows,
-        "golden_rows": golden(shipped, held_back.columns),
+        "rows": rows.whole.num_rows,
+        "golden_rows": answers,
         "latency_ms": latency_ms(shipped, held_back),
     }
 
 
-def _evidence(folder: Path, training: dict[str, Any], fitted: TableModel, rows: Rows) -> dict[str, Any]:
-    calendar = Calendar.of(timedelta(seconds=training["window_s"]), training["closes"], training["min_outcomes"])
-    names, seed = (training["gate_loss"], training["trigger_loss"]), training["seed"]
-    candidate = scored(fitted, rows, *names)
-    incumbent: Scored | None = None
-    if training["incumbent_digest"]:
-        incumbent = scored(load((folder / "incumbent").read_bytes(), max_bytes=MAX_ARTIFACT_BYTES), rows, *names)
-    return {
-        "backtest": held(candidate, rows, calendar, training["trigger_loss"], seed),
-        "incumbent": held(incumbent, rows, calendar, training["trigger_loss"], seed) if incumbent else None,
-        "incumbent_version": training["incumbent_version"],
-        "gain": float((incumbent.gate - candidate.gate).mean()) if incumbent else None,
-        "slices": by_slice(training["slices"], rows, candidate, incumbent),
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The dataset, cut by when outcomes arrived: a model is judged on what it could not have known."""
+
+    before: pa.Table
+    backtest: pa.Table
+    whole: pa.Table
+
+    @classmethod
+    def of(cls, rows: pa.Table, training: Training) -> Split:
+        """Raises RowsRefused where a part has no rows."""
+        boundary = datetime.fromisoformat(training.boundary)
+        last_close = boundary + BACKTEST_WINDOWS * timedelta(seconds=training.window_s)
+        # A window is what arrived after the close before it, up to its own. What came after the last whole window is
+        # learnt from, but no window to be held to.
+        later = pc.greater(rows["outcome_time"], pa.scalar(boundary, pa.timestamp("us", "UTC")))
+        in_time = pc.less_equal(rows["outcome_time"], pa.scalar(last_close, pa.timestamp("us", "UTC")))
+        before, backtest = rows.filter(pc.invert(later)), rows.filter(pc.and_(later, in_time))
+        if not before.num_rows or not backtest.num_rows:
+            raise RowsRefused(
+                f"{before.num_rows} outcomes had arrived by {training.boundary} and {backtest.num_rows} in the "
+                f"{BACKTEST_WINDOWS} windows after it; a back-test needs both: ask again when more have arrived"
+            )
+        return cls(before, backtest, rows)
+
+
+def fit(train: Train, rows: pa.Table, training: Training, sample: Rows) -> TableModel:
+    """What the train function makes of the features and the target of these rows. Raises ModelRefused if it is no model."""
+    returned = train(
+        rows.select([*training.features, training.target]), training.target, dict(training.params), training.seed
+    )
+    features: Any = training.features
+    task: Any = training.task
+    return wrap(returned, features, task=task, sample=sample.columns)
+
+
+def saved(model: TableModel, answers: list[dict[str, Any]]) -> bytes:
+    """The model's bytes. Raises ModelRefused unless what they hold answers as the model does."""
+    data = save(model)
+    check_golden(load(data, max_bytes=MAX_ARTIFACT_BYTES), answers)
+    return data
+
+
+def incumbent(folder: Path, training: Training) -> TableModel | None:
+    """What serves now, if anything does."""
+    if training.incumbent_digest is None:
+        return None
+    return load((folder / "incumbent").read_bytes(), max_bytes=MAX_ARTIFACT_BYTES)
+
+
+def metrics(result: dict[str, Any]) -> dict[str, float]:
+    """What people compare runs by."""
+    backtest, champion = result["backtest"], result["incumbent"] or {}
+    shown = {
+        "backtest_log_loss": backtest["log_loss"],
+        "backtest_auc": backtest["auc"],
+        "loss_to_hold": backtest["loss_to_hold"]["mean"],
+        "incumbent_log_loss": champion.get("log_loss"),
+        "gain": result["gain"],
     }
-
-
-def _model(train: Train, rows: pa.Table, training: dict[str, Any], sample: Rows | None = None) -> TableModel:
-    returned = train(rows, training["target"], training["params"], training["seed"])
-    features = training["features"]
-    return wrap(returned, features, task=training["task"], sample=sample.columns if sample else None)
-
-
-def _columns(rows: pa.Table, training: dict[str, Any]) -> dict[str, Any]:
-    import numpy as np
-    return {n: np.array(c, dtype=object) if isinstance(c, list) else c for n, c in columns_of(rows, training["features"]).items()}
-
-
-def _arrays(rows: pa.Table, training: dict[str, Any]) -> dict[str, Any]:
-    return {name: np.asarray(column, None if hasattr(column, "dtype") else object) for name, column in _columns(rows, training).items()}
-
-
-def _rows(rows: pa.Table, training: dict[str, Any]) -> Rows:
-    arrived = rows["outcome_time"].cast(pa.int64()).to_numpy()
-    return Rows(_columns(rows, training), rows[training["target"]].to_pylist(), arrived)
-
-
-def _entry(entry: str) -> tuple[Train, str]:
-    """The train function and the digest of its module's file. Raises EntryRefused with what is there instead."""
-    name, function = entry.split(":")
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as missing:
-        raise EntryRefused(f"train.entry {entry}: {missing}; RETRAINER_CODE_PATH is {sys.path[1:2]}") from missing
-    train = getattr(module, function, None)
-    if not callable(train):
-        there = sorted(word for word in vars(module) if not word.startswith("_") and callable(getattr(module, word)))
-        raise EntryRefused(f"train.entry {entry}: {name} has no function {function}; it has {there[:20]}")
-    source = Path(str(module.__file__)).read_bytes()
-    return train, f"sha256:{hashlib.sha256(source).hexdigest()}"
-
-
-def environment_digest() -> str:
-    """sha256 over name and version of every installed distribution: the lock that this process really ran with."""
-    installed = sorted({f"{one.name}=={one.version}" for one in importlib.metadata.distributions()})
-    return f"sha256:{hashlib.sha256(chr(10).join(installed).encode()).hexdigest()}"
-
-
-def _metrics(result: dict[str, Any]) -> dict[str, float]:
-    backtest, incumbent = result["backtest"], result["incumbent"]
-    shown = {"backtest_log_loss": backtest["log_loss"], "backtest_auc": backtest["auc"], "gain": result["gain"]}
-    shown["loss_to_hold"] = backtest["loss_to_hold"]["mean"]
-    if incumbent:
-        shown["incumbent_log_loss"] = incumbent["log_loss"]
     return {name: value for name, value in shown.items() if value is not None}
 
 
+def cpu_s() -> float:
+    """CPU seconds of this process and of those that it started and waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def leave_failure(folder: Path, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """As `sys.excepthook`: the reason in one line for `failure.json`, the traceback on stderr as always."""
+    limits.loosen()
+    what, words = "raised", f"train() raised {kind.__name__}: {error}"
+    if issubclass(kind, MemoryError):
+        what = "memory"
+    if issubclass(kind, REFUSALS):
+        what, words = "refused", str(error)
+    elif place := innermost(trace):
+        words += f" ({place})"
+    reason = " ".join(words.split())[:MAX_REASON_CHARS]
+    (folder / "failure.json").write_text(json.dumps({"kind": what, "reason": reason}))
+    sys.__excepthook__(kind, error, trace)
+
+
+def innermost(trace: TracebackType | None) -> str:
+    """`file.py:12`, where it was raised."""
+    if trace is None:
+        return ""
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))
