@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -21,7 +22,7 @@ from serving.api.repository import routes
 from serving.counting import PrometheusCounts
 from serving.handlers import Serving
 from serving.online import OnlineReadings
-from serving.settings import Settings, one_thread_a_call
+from serving.settings import Settings
 from serving.shelf import Shelf
 from serving.ticks import Ticks
 
@@ -32,7 +33,9 @@ LOOK_S: Final = 0.25
 
 def build(settings: Settings) -> Service[None]:
     """The service: state topics fill `Serving`, requests go through `Ticks`, predictions through the spool."""
-    one_thread_a_call()
+    # Trees are walked by the calling thread alone: a team of threads costs more than the rows of one tick. Holds because
+    # OpenMP reads this when scikit-learn is loaded, which is with the first boosted model.
+    os.putenv("OMP_NUM_THREADS", "1")
     counts = PrometheusCounts()
     shelf = Shelf(ArtifactStore.open(settings.needed("artifacts")), counts)
     readings = OnlineReadings(settings.max_entities)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -21,11 +19,3 @@ class Settings(ServiceSettings):
     """How many entities of views are kept in memory, about 1 KB each. Features of further ones are missing."""
     spool_mib: int = Field(default=1024, ge=1)
     """How much may wait for Kafka on disk; beyond it the oldest predictions are dropped, and counted."""
-
-
-def one_thread_a_call() -> None:
-    """scikit-learn's trees are walked by the calling thread alone: a team costs more than the rows of one tick.
-
-    Holds because scikit-learn, which reads this when it is loaded, is loaded with the first boosted model.
-    """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")

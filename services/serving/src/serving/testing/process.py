@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import subprocess
@@ -36,7 +35,7 @@ class ServingProcess:
 
     def start(self) -> None:
         """It runs; `eventually_ready` says when it answers."""
-        environment = os.environ | {
+        settings = {
             "DRIFTLOOP_KAFKA": self.kafka,
             "DRIFTLOOP_ARTIFACTS": self.artifacts,
             "DRIFTLOOP_DATA": str(self.folder / "data"),
@@ -44,7 +43,8 @@ class ServingProcess:
             **self._settings,
         }
         with (self.folder / "serving.log").open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "serving"], env=environment, stdout=log, stderr=log)
+            named = [f"{name}={value}" for name, value in settings.items()]
+            self.process = subprocess.Popen(["env", *named, sys.executable, "-m", "serving"], stdout=log, stderr=log)
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """It is gone; its exit code."""
