@@ -122,6 +122,7 @@ def _loading(version: Registered) -> dict[str, object]:
         "features": fact.features,
         "loss_to_hold": fact.backtest.loss_to_hold,
         "reference_digest": fact.reference_digest,
+        "golden_rows": fact.golden_rows,
     }
 
 
