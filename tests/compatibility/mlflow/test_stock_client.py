@@ -109,7 +109,7 @@ def test_a_logged_model_is_registered_aliased_and_loaded_again(client: MlflowCli
     model = LogisticRegression().fit(features, target)
     mlflow.set_experiment("register")
     with mlflow.start_run() as run:
-        mlflow.sklearn.log_model(model, name="model", registered_model_name="fraud")
+        mlflow.sklearn.log_model(model, name="model", registered_model_name="fraud", pip_requirements=["scikit-learn"])
     version = client.get_model_version("fraud", "1")
     assert version.run_id == run.info.run_id
     client.set_registered_model_alias("fraud", "champion", "1")
