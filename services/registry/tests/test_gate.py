@@ -1,7 +1,7 @@
 """The gate, without anything around it."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -26,7 +26,7 @@ NOON = datetime(2013, 6, 28, 9, tzinfo=UTC)
 SERVING = Deployment(revision=1, champion=Champion("1", NOON), ceiling="1")
 COMPARING = replace(SERVING, rollout=Rollout("2", NOON, (NOON,), ("candidate",)))
 GOOD = Candidate("2", Bar(0.15, (0.14, 0.16)), gain=0.1, compared_with="1", latency_ms=0.5)
-LOOK = Judgement("2", "1", 1, 2, 6000, 0.27, 0.114, 0.57, {"last_24h_rate": 0.629})
+LOOK = Judgement("2", "1", 1, 2, 6000, 0.27, 0.114, 0.57, {"last_24h_rate": 0.629}, NOON)
 CEILING = Bar(0.15, (0.13, 0.17))
 
 
@@ -132,8 +132,8 @@ def test_a_frozen_model_promotes_nobody() -> None:
     assert isinstance(next_step(replace(COMPARING, frozen=True), LOOK, FLOOR), Hold)
 
 
-@pytest.mark.parametrize("about", [{"version": "3"}, {"champion": "0"}])
-def test_a_look_at_a_comparison_that_is_over_is_ignored(about: dict[str, str]) -> None:
+@pytest.mark.parametrize("about", [{"version": "3"}, {"champion": "0"}, {"since": NOON - timedelta(days=1)}])
+def test_a_look_at_a_comparison_that_is_over_is_ignored(about: dict[str, object]) -> None:
     assert isinstance(next_step(COMPARING, replace(LOOK, **about), FLOOR), Ignore)  # type: ignore[arg-type]  # as above
 
 

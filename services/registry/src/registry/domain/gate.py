@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from registry.domain.deployment import Deployment
@@ -54,6 +55,8 @@ class Judgement:
     lower: float
     challenger_loss: float
     floors: dict[str, float]
+    since: datetime
+    """When the comparison began."""
     slices_worse: tuple[str, ...] = ()
 
 
@@ -196,6 +199,8 @@ def next_step(deployment: Deployment, judgement: Judgement, policy: Policy) -> P
     rollout, champion = deployment.rollout, deployment.champion
     if rollout is None or rollout.version != judgement.version:
         return Ignore(f"version {judgement.version} is no challenger any more")
+    if judgement.since < rollout.since:
+        return Ignore(f"it is about an earlier comparison of version {judgement.version}")
     if champion is None or champion.version != judgement.champion:
         return Ignore(f"it compares with version {judgement.champion}, which is no champion any more")
     lacks = _lacking(judgement, policy) | ({"unfreeze": "the model is frozen"} if deployment.frozen else {})

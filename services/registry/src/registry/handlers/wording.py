@@ -70,6 +70,7 @@ def judgement(fact: ChallengerJudged) -> Judgement:
         lower=fact.lower,
         challenger_loss=fact.challenger_loss,
         floors=fact.floors,
+        since=fact.since,
         slices_worse=tuple(fact.slices_worse),
     )
 
