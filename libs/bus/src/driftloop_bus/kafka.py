@@ -62,6 +62,7 @@ class KafkaLog:
         self._common = {"bootstrap_servers": bootstrap, "client_id": client_id, **(security or {})}
         self._instance = instance
         self._open: list[_KafkaProducer | _KafkaConsumer] = []
+        self._ends = _Ends(self._common)
 
     async def producer(self, linger_ms: int = 0) -> ports.Producer:
         """As `ports.Log`. Streams of many (linger above 0) are compressed with zstd."""
@@ -79,20 +80,55 @@ class KafkaLog:
 
     async def end_offsets(self, topics: Sequence[str]) -> dict[ports.TopicPartition, int]:
         """As `ports.Log`."""
-        counts = await partition_counts(self._common, topics)
-        places = [TopicPartition(topic, number) for topic, count in counts.items() for number in range(count)]
-        client = AIOKafkaConsumer(**self._common, isolation_level="read_committed")
-        try:
-            await _in_time(client.start())
-            return _plain(await _in_time(client.end_offsets(places)))
-        finally:
-            await client.stop()
+        return await self._ends.of(topics)
 
     async def close(self) -> None:
         """As `ports.Log`."""
         for one in reversed(self._open):
             await one.close()
         self._open.clear()
+        await self._ends.close()
+
+
+class _Ends:
+    """Asks where partitions end, over one connection that is kept: a barrier asks hundreds of times."""
+
+    def __init__(self, common: Mapping[str, Any]) -> None:
+        self._common = common
+        self._client: AIOKafkaConsumer | None = None
+        self._counts: dict[str, int] = {}
+        self._asking = asyncio.Lock()
+
+    async def of(self, topics: Sequence[str]) -> dict[ports.TopicPartition, int]:
+        """The offset after the last record of each partition. Raises TryAgain; the next call connects anew."""
+        async with self._asking:
+            try:
+                client = await self._connected(topics)
+                places = [TopicPartition(topic, number) for topic in topics for number in range(self._counts[topic])]
+                return _plain(await _in_time(client.end_offsets(places)))
+            except TryAgain:
+                await self.close()
+                raise
+
+    async def close(self) -> None:
+        """Nothing is connected."""
+        self._counts.clear()
+        if self._client is not None:
+            client, self._client = self._client, None
+            await _ended(client)
+
+    async def _connected(self, topics: Sequence[str]) -> AIOKafkaConsumer:
+        if missing := [topic for topic in topics if topic not in self._counts]:
+            self._counts |= await partition_counts(self._common, missing)
+        if self._client is None:
+            client = AIOKafkaConsumer(**self._common, isolation_level="read_committed")
+            try:
+                await _in_time(client.start(), START_DEADLINE_S)
+            except TryAgain:
+                await _ended(client)
+                raise
+            self._client = client
+        return self._client
 
 
 class _KafkaProducer:

@@ -76,6 +76,11 @@ class Chronicle:
         ended = {event.data.request_id for event in (*self.all(CandidateTrained), *self.all(TrainingFailed))}
         return asked <= ended
 
+    def collecting(self) -> bool:
+        """Whether an alarm of the labelled loss waits for enough outcomes to ask for a retrain."""
+        alarms = {event.data.incident for event in self.all(DriftDetected) if event.data.kind == "concept_drift"}
+        return bool(alarms - {event.data.incident for event in self.all(RetrainRequested)})
+
     def deployment(self) -> DeploymentChanged | None:
         """The newest deployment that was heard."""
         found = [event.data for event in self.all(DeploymentChanged)]

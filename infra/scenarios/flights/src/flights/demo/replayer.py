@@ -1,7 +1,8 @@
 """The month, in event time: a barrier clock that never sleeps and never guesses.
 
-At each hour it waits until serving has applied the weather sent, until the monitor has judged everything sent, and until
-what the monitor said has had its consequences; so a month in a minute decides what the month would have decided.
+At each hour it waits until serving has applied the weather sent; in each hour in which something may be decided also until
+the monitor has judged everything sent, and until what it said has had its consequences. So a month in a minute decides what
+the month would have decided.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 import aiohttp
@@ -36,6 +38,9 @@ from flights.demo.records import MODEL, observations, outcomes
 from flights.stream import Slice, requests
 
 IN_FLIGHT: Final = 16
+HOUR: Final = timedelta(hours=1)
+# Windows close at 09:00 UTC, which rows of the hour that begins then tell.
+CLOSES_AT: Final = 9
 ANSWER_WITHIN_S: Final = 10.0
 TRAINED_WITHIN_S: Final = 240.0
 TRIES: Final = 600
@@ -89,10 +94,17 @@ class Replayer:
             if len(piece.weather) and not self._free_running:
                 await self._features_applied()
             await asyncio.gather(self._ask_all(piece.predictions), self._tell(piece.outcomes))
-            if not self._free_running:
+            if not self._free_running and self._decides(piece):
                 await self.settle()
             progress(piece)
         await self.settle()
+
+    def _decides(self, piece: Slice) -> bool:
+        """Whether something may be decided in this hour: a window has closed, an alarm waits for outcomes, a look is due."""
+        deployment = self._chronicle.deployment()
+        looks = [look for one in (deployment.challengers if deployment else []) for look in one.looks]
+        due = any(piece.start <= look <= piece.start + HOUR for look in looks)
+        return piece.start.hour == CLOSES_AT or due or self._chronicle.collecting()
 
     async def settle(self) -> None:
         """Everything sent has been judged, and every consequence of it, a training too, is in effect."""

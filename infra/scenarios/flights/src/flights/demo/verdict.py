@@ -137,12 +137,21 @@ def losses(chronicle: Chronicle, since: datetime, until: datetime) -> Table:
 
 def seen(chronicle: Chronicle, fault: str, since: datetime) -> list[Check]:
     """The fault was seen by what must see it; none but the changed label rule asks for a retrain, which is right there."""
-    alarms = [event for event in chronicle.all(DriftDetected) if event.time >= since and event.data.signal.kind in SIGNS[fault]]
+    alarms = [
+        event
+        for event in chronicle.all(DriftDetected)
+        if event.time >= since and event.data.signal.kind in SIGNS[fault]
+    ]
     asked = [event for event in chronicle.all(RetrainRequested) if event.data.incident]
     first = alarms[0] if alarms else None
     advice = sorted({event.data.recommendation.action for event in alarms})
-    found = [Check(f"{fault} is seen by {' or '.join(sorted(SIGNS[fault]))}",
-                   f"{first.time:%d %b %H:%M}, {first.data.signal.kind} {first.data.signal.name}" if first else "no", first is not None)]
+    found = [
+        Check(
+            f"{fault} is seen by {' or '.join(sorted(SIGNS[fault]))}",
+            f"{first.time:%d %b %H:%M}, {first.data.signal.kind} {first.data.signal.name}" if first else "no",
+            first is not None,
+        )
+    ]
     if fault == "late_rule":
         return [*found, Check("a retrain is asked for: what is true has changed", str(len(asked)), len(asked) >= 1)]
     return [
