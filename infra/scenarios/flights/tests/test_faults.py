@@ -1,7 +1,5 @@
 """Each fault shows where it is said to show; the loss alone finds one, and that one is no fault of a pipeline."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,7 @@ from flights.faults import DELAYS, FAULTS, SHARES, faulty
 from flights.features import ROLLING, WEATHER
 from flights.offline import Seen, Version, log_losses, seen, version, watch
 from flights.story import FAULT_CHAMPION_UNTIL, FAULT_FROM, FAULT_UNTIL
-from flights.times import minutes_at
+from flights.times import DAY, minutes_at
 from flights.world import World
 
 SINCE, UNTIL = minutes_at(FAULT_FROM), minutes_at(FAULT_UNTIL)
@@ -114,9 +112,13 @@ def test_the_loss_rises_and_asks_for_a_retrain_only_where_truth_has_changed(
 ) -> None:
     year = seen(faulty(world, name, FAULT_FROM))
     assert four_weeks(year, champion) > sound_loss
-    alarms = watch(year, champion, SINCE, UNTIL)
-    assert bool(alarms) == (name == "late_rule")
+    assert bool(watch(year, champion, champion.until, UNTIL)) == (name == "late_rule")
 
 
-def test_a_sound_october_is_quiet(year: Seen, champion: Version) -> None:
-    assert watch(replace(year), champion, SINCE, UNTIL) == []
+def test_another_rule_of_what_is_late_is_found_after_ten_days(world: World, champion: Version) -> None:
+    first = watch(seen(faulty(world, "late_rule", FAULT_FROM)), champion, champion.until, UNTIL)[0]
+    assert first - SINCE == pytest.approx(10 * DAY, abs=2 * DAY)
+
+
+def test_a_sound_autumn_is_quiet(year: Seen, champion: Version) -> None:
+    assert watch(year, champion, champion.until, UNTIL) == []

@@ -66,7 +66,7 @@ def faults(world: World) -> Iterator[str]:
     for name in ("none", *FAULTS):
         year = seen(world if name == "none" else faulty(world, name, FAULT_FROM))
         rows = np.flatnonzero(year.labelled & (year.asked_at >= since) & (year.outcome_at <= until))
-        alarms = [f"{when(alarm):%d %b}" for alarm in watch(year, champion, since, until)]
+        alarms = [f"{when(alarm):%d %b}" for alarm in watch(year, champion, champion.until, until)]
         yield f"fault {name}: log loss {log_losses(year, champion.model, rows).mean():.4f}, alarms {alarms or 'none'}"
 
 

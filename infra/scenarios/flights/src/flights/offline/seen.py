@@ -1,7 +1,7 @@
 """The year as arrays of one length: what was asked, with which features, and when what came true."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from flights.world import ASKED_BEFORE_DEPARTURE, World
 Rows = npt.NDArray[np.int64]
 
 # The small hours of New York: a day of flights is cut where nothing flies.
-DAY_BEGINS: int = 5 * HOUR
+DAY_BEGINS: Final = 5 * HOUR
 
 
 @dataclass(frozen=True)
