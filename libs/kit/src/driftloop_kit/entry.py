@@ -9,13 +9,13 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
-from driftloop_kit.refusals import EX_CONFIG, ConfigurationRefused
 from driftloop_kit.service import Service
-from driftloop_kit.settings import ServiceSettings, database_url_of, from_environment
+from driftloop_kit.settings import ConfigurationRefused, ServiceSettings, database_url_of, from_environment
 from driftloop_kit.telemetry import configure_logging
 
 S = TypeVar("S", bound=ServiceSettings)
 EX_USAGE: Final = 64
+EX_CONFIG: Final = 78
 Run = Callable[[S], Service[Any] | Awaitable[Service[Any] | None]]
 
 

@@ -82,6 +82,10 @@ class Organs(Generic[H]):
                 return organ.waiting_for
         return None
 
+    def has_begun(self) -> bool:
+        """Whether something of the log is ours already: what it waits for now is no matter of starting any more."""
+        return self.runner is not None and bool(self.runner.positions())
+
     def unsent(self) -> str | None:
         """Why nothing goes out, for people."""
         return self.relay.waiting_for if self.relay else None

@@ -100,9 +100,10 @@ class PostgresLease:
 
     async def published(self, ids: Sequence[int], acks: Sequence[Ack]) -> None:
         """These rows are acked."""
+        mark = self._pending.publishing()
         with translated():
             await self._connection.execute(_PUBLISHED, ids, [part for part, _ in acks], [offset for _, offset in acks])
-        self._pending.published(len(ids))
+        self._pending.published(mark, len(ids))
 
     async def recall(self, ends: Mapping[TopicPartition, int]) -> int:
         """What the log lost waits again."""

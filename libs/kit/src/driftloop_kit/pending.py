@@ -15,6 +15,7 @@ class Pending:
         self._settled = 0
         self._found: int | None = None
         self._covered = 0
+        self._looks = 0
 
     def adding(self, rows: int) -> None:
         """These are about to be committed."""
@@ -36,10 +37,16 @@ class Pending:
         """The look found so many rows waiting; more: at least one that it did not see waits too."""
         self._covered = mark
         self._found = rows + more
+        self._looks += 1
 
-    def published(self, rows: int) -> None:
-        """These of the last look's wait no more."""
-        self._found = max(0, (self._found or 0) - rows)
+    def publishing(self) -> int:
+        """Rows are about to be marked as published; give what it returns to `published`."""
+        return self._looks
+
+    def published(self, mark: int, rows: int) -> None:
+        """These wait no more. A look that came in between has perhaps seen it already: then the next one corrects."""
+        if mark == self._looks:
+            self._found = max(0, (self._found or 0) - rows)
 
     @property
     def value(self) -> int | None:

@@ -42,7 +42,7 @@ async def watch(context: Context[H], organs: Organs[H]) -> None:
     """What the parts wait for is what the service says; until all have run once it is not ready because of it."""
     pinger = asyncio.create_task(_ping_for_ever(context, context.ledger)) if context.ledger else None
     try:
-        while reason := organs.waiting_for():
+        while (reason := organs.waiting_for()) and not organs.has_begun():
             context.health.say("start", False, reason)
             await asyncio.sleep(LOOK_S / 5)
         context.health.say("start", True)

@@ -7,14 +7,9 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from driftloop_kit.database import Connection
-from driftloop_kit.settings import ServiceSettings
+from driftloop_kit.settings import ConfigurationRefused, ServiceSettings
 
-EX_CONFIG: Final = 78
 MIN_KEY_CHARACTERS: Final = 40
-
-
-class ConfigurationRefused(Exception):
-    """This place must be configured otherwise before the service may run in it."""
 
 
 def refuse_settings(settings: ServiceSettings) -> None:

@@ -10,6 +10,10 @@ from pydantic import Field, PostgresDsn, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
+class ConfigurationRefused(Exception):
+    """This place must be configured otherwise before the service may run in it. The process ends with 78 (EX_CONFIG)."""
+
+
 class ServiceSettings(BaseSettings):
     """What every service is told by its place. Read once, in `__main__`; printed at start without secrets."""
 
@@ -44,11 +48,13 @@ class ServiceSettings(BaseSettings):
     )
 
     def needed(self, name: str) -> str:
-        """The setting of this name as text. Raises ValueError, naming the variable, when the place did not give it."""
+        """The setting of this name as text. Raises ConfigurationRefused, naming the variable, when the place did not give it."""
         value = getattr(self, name)
         if value is None:
             alias = type(self).model_fields[name].validation_alias
-            raise ValueError(f"{alias or str(self.model_config.get('env_prefix', '')) + name.upper()} is not set")
+            raise ConfigurationRefused(
+                f"{alias or str(self.model_config.get('env_prefix', '')) + name.upper()} is not set"
+            )
         return str(value)
 
 

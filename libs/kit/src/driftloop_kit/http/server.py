@@ -21,15 +21,15 @@ KEEP_ALIVE_S: Final = 75
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """A bound socket; callers may connect from now on. Raises OSError when the port is taken."""
+    """A bound socket; callers may connect from now on. Raises OSError, naming the address, when it can't be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
-    except OSError:
+    except OSError as error:
         bound.close()
-        raise
+        raise OSError(error.errno, f"can't listen on {host}:{port}: {error.strerror}") from error
     bound.listen(BACKLOG)
     return bound
 
