@@ -55,6 +55,14 @@ class Scored:
     auc: float | None
 
 
+def check_losses(training: Training) -> None:
+    """Raises LossRefused for a loss that says nothing about such a task, before anything is fitted."""
+    allowed = FITS[training.task]
+    for name, loss in (("outcome.loss", training.gate_loss), ("monitor.trigger.loss", training.trigger_loss)):
+        if loss not in allowed:
+            raise LossRefused(f"{name} {loss} does not fit task {training.task}; allowed: {', '.join(allowed)}")
+
+
 def rows_of(rows: pa.Table, training: Training) -> Rows:
     """The table as a back-test reads it."""
     features: Any = training.features
@@ -65,7 +73,7 @@ def rows_of(rows: pa.Table, training: Training) -> Rows:
 def evidence(training: Training, fitted: TableModel, incumbent: TableModel | None, rows: Rows) -> dict[str, Any]:
     """How the candidate and the incumbent did on the same rows, in the words of `CandidateTrained`.
 
-    fitted: of rows before these. Raises LossRefused for a loss that does not fit the task, NotReady for too few rows.
+    fitted: of rows before these. Raises NotReady for too few rows.
     """
     candidate, champion = scored(fitted, rows, training), scored(incumbent, rows, training) if incumbent else None
     return {
@@ -80,11 +88,8 @@ def evidence(training: Training, fitted: TableModel, incumbent: TableModel | Non
 def scored(model: TableModel, rows: Rows, training: Training) -> Scored:
     """The model's losses on these rows.
 
-    Raises ModelRefused for scores that are none, and for outcomes that are none of its classes; LossRefused.
+    Raises ModelRefused for scores that are none, and for outcomes that are none of its classes.
     """
-    for name, loss in (("outcome.loss", training.gate_loss), ("monitor.trigger.loss", training.trigger_loss)):
-        if loss not in FITS[model.task]:
-            raise LossRefused(f"{name} {loss} does not fit task {model.task}; allowed: {', '.join(FITS[model.task])}")
     score, truth = model.score(rows.columns), model.places(rows.outcomes)
     check_scores(model, score)
     return Scored(

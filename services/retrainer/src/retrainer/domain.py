@@ -12,8 +12,8 @@ BACKTEST_WINDOWS: Final = 28
 # Beyond this a train function writes more than a model: refused, never loaded.
 MAX_ARTIFACT_BYTES: Final = 512 * 1024 * 1024
 TARGET: Final = "target"
-_ENDED: Final[tuple[State, ...]] = ("trained", "failed")
-_ORDER: Final[tuple[State, ...]] = ("waiting", "gathering", "training", *_ENDED)
+ENDED: Final[tuple[State, ...]] = ("trained", "failed")
+_ORDER: Final[tuple[State, ...]] = ("waiting", "gathering", "training", *ENDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +55,4 @@ class Training:
 
 def moved(state: State, wanted: State) -> State:
     """A request only moves forward: a late message never reopens what has ended."""
-    return wanted if state not in _ENDED and _ORDER.index(wanted) >= _ORDER.index(state) else state
+    return wanted if state not in ENDED and _ORDER.index(wanted) >= _ORDER.index(state) else state

@@ -8,6 +8,7 @@ import importlib.metadata
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
+from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -37,7 +38,7 @@ def train_function(entry: str, code_path: list[str]) -> Train:
         ) from missing
     train = getattr(module, function, None)
     if not callable(train):
-        there = sorted(word for word in vars(module) if not word.startswith("_") and callable(getattr(module, word)))
+        there = sorted(word for word, value in vars(module).items() if isfunction(value) and value.__module__ == name)
         raise EntryRefused(f"train.entry {entry}: {name} has no function {function}; it has {_few(there)}")
     return train  # type: ignore[no-any-return]  # whatever it is, its result is checked
 

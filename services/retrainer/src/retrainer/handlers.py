@@ -19,7 +19,7 @@ from driftloop_contracts.loop import (
     TrainingStarted,
 )
 from driftloop_kit.jobs import Done, Job, JobEnd
-from retrainer.domain import BACKTEST_WINDOWS, TARGET, Limits, Training
+from retrainer.domain import BACKTEST_WINDOWS, ENDED, TARGET, Limits, Training
 from retrainer.ports import JobQueue, Requests
 
 TRAINING = "training"
@@ -54,7 +54,7 @@ class Retrainer:
         """A training is queued, its id derived from the request: however often its rows come, it is one training."""
         found = await self.requests.get(event.data.request_id)
         declared = await self.requests.declaration(event.data.model)
-        if found is None or declared is None:
+        if found is None or declared is None or found[1] in ENDED:
             return []
         deployment = await self.requests.deployment(event.data.model)
         payload = training_payload(event, found[0], declared[0], deployment)

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from driftloop_detect.errors import NotReady
 from driftloop_models import ModelRefused, RowsRefused, TableModel, check_golden, golden, load, save, wrap
 from retrainer import limits, tracking
-from retrainer.backtest import LossRefused, Rows, evidence, latency_ms, rows_of
+from retrainer.backtest import LossRefused, Rows, check_losses, evidence, latency_ms, rows_of
 from retrainer.domain import BACKTEST_WINDOWS, MAX_ARTIFACT_BYTES, Limits, Training
 from retrainer.entry import EntryRefused, Train, code_digest, environment_digest, train_function
 from retrainer.reference import reference_json
@@ -51,6 +51,7 @@ def main(folder: Path, parent: int) -> None:
 
 def trained(folder: Path, training: Training, code_path: list[str]) -> dict[str, Any]:
     """The candidate's evidence; its bytes are in the folder. Raises one of REFUSALS, or what the user's code raises."""
+    check_losses(training)
     train = train_function(training.entry, code_path)
     rows = Split.of(pq.read_table(folder / "rows.parquet"), training)
     held_back = rows_of(rows.backtest, training)
