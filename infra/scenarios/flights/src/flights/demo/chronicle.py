@@ -73,7 +73,8 @@ class Chronicle:
     def answered(self) -> bool:
         """Whether every retrain request has its candidate, or its failure."""
         asked = {event.id for event in self.all(RetrainRequested)}
-        ended = {event.data.request_id for event in (*self.all(CandidateTrained), *self.all(TrainingFailed))}
+        ended = {event.data.request_id for event in self.all(CandidateTrained)}
+        ended |= {event.data.request_id for event in self.all(TrainingFailed)}
         return asked <= ended
 
     def collecting(self) -> bool:

@@ -46,12 +46,18 @@ class Killer:
             while self._share < share:
                 self._moved.clear()
                 await self._moved.wait()
-            pid = status(part)["pid"]
+            pid = int(str(status(part)["pid"]))
             os.kill(pid, signal.SIGKILL)
             tell(f"[magenta]KILL[/] {part}, process {pid}")
-            async with asyncio.timeout(BACK_WITHIN_S):
-                while status(part)["pid"] in (pid, None) or status(part)["state"] != "ready":
-                    await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.wait_for(back(part, pid), BACK_WITHIN_S)
+
+
+async def back(part: str, pid: int) -> None:
+    """The part runs again, as another process, and is ready."""
+    now = status(part)
+    while now["pid"] in (pid, None) or now["state"] != "ready":
+        await asyncio.sleep(LOOK_EVERY_S)
+        now = status(part)
 
 
 def status(part: str) -> dict[str, object]:

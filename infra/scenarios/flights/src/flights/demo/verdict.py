@@ -77,6 +77,7 @@ def circled(chronicle: Chronicle, expected: Expected) -> list[Check]:
     promoted = [event for event in chronicle.all(DeploymentChanged) if event.data.reason == "promoted"]
     judged = chronicle.all(ChallengerJudged)
     passed = judged[-1].data if judged else None
+    looked = ", ".join(f"{one.data.look}: {one.data.verdict}" for one in judged)
     first = alarms[0].time if alarms else None
     early, late = expected.alarm
     return [
@@ -84,8 +85,7 @@ def circled(chronicle: Chronicle, expected: Expected) -> list[Check]:
               first is not None and early.date() <= first.date() <= late.date()),
         Check("one alarm, no second", str(len(alarms)), len(alarms) == 1),
         Check("one retrain, after the alarm", str(len(asked)), len(asked) == 1 and first is not None and asked[0].time > first),
-        Check(f"promoted at look {expected.looks}", ", ".join(f"{one.data.look}: {one.data.verdict}" for one in judged) or "no look",
-              len(judged) == expected.looks and len(promoted) == 1),
+        Check(f"promoted at look {expected.looks}", looked or "no look", len(judged) == expected.looks and len(promoted) == 1),
         Check(f"gain above {expected.gain}, lower bound above {expected.lower}",
               f"{passed.gain:+.3f}, {passed.lower:+.3f}" if passed else "no judgement",
               passed is not None and passed.gain > expected.gain and passed.lower > expected.lower),
@@ -145,17 +145,12 @@ def seen(chronicle: Chronicle, fault: str, since: datetime) -> list[Check]:
     asked = [event for event in chronicle.all(RetrainRequested) if event.data.incident]
     first = alarms[0] if alarms else None
     advice = sorted({event.data.recommendation.action for event in alarms})
-    found = [
-        Check(
-            f"{fault} is seen by {' or '.join(sorted(SIGNS[fault]))}",
-            f"{first.time:%d %b %H:%M}, {first.data.signal.kind} {first.data.signal.name}" if first else "no",
-            first is not None,
-        )
-    ]
+    told = f"{first.time:%d %b %H:%M}, {first.data.signal.kind} {first.data.signal.name}" if first else "no"
+    found = [Check(f"{fault} is seen by {' or '.join(sorted(SIGNS[fault]))}", told, first is not None)]
     if fault == "late_rule":
         return [*found, Check("a retrain is asked for: what is true has changed", str(len(asked)), len(asked) >= 1)]
     return [
         *found,
         Check("the advice is to fix the pipeline", ", ".join(advice) or "none", advice == ["fix_pipeline"]),
         Check("no retrain is asked for", str(len(asked)), not asked),
-    ]  # fmt: skip
+    ]
