@@ -158,3 +158,17 @@ class Interleavings(RuleBasedStateMachine):
 
 TestInterleavings = Interleavings.TestCase
 TestInterleavings.settings = settings(max_examples=400, stateful_step_count=50, deadline=None)
+
+
+def test_a_count_between_the_mark_in_the_database_and_its_answer_is_not_taken_off_twice() -> None:
+    pending = Pending()
+    pending.adding(1)
+    pending.settled(1)
+    pending.looked(pending.look(), 1)
+    mark = pending.publishing()
+    # Here the row is marked in the database; another is committed, and somebody counts.
+    pending.adding(1)
+    pending.settled(1)
+    pending.looked(pending.look(), 1)
+    pending.published(mark, 1)
+    assert pending.value == 1
