@@ -1,6 +1,6 @@
 """Tables and fitted models for the tests, made from a seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
 from driftloop_models import Encoder, FeatureType, Linear, TableModel, Task, columns_of
 
@@ -71,6 +72,13 @@ def the_columns(rows: int = 50, seed: int = 2) -> dict[str, Any]:
 
 
 Models = Callable[..., TableModel]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny fits on a busy machine spend their time waiting for each other's threads."""
+    with threadpool_limits(limits=1):
+        yield
 
 
 @pytest.fixture
