@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from services.registry.tests.process import launch
+from services.registry.tests.process import RunningRegistry, launch
 from services.registry.tests.test_process import World
 from services.registry.tests.world import JUNE, better
 
@@ -19,23 +20,28 @@ pytestmark = pytest.mark.stack
 CANDIDATES = 40
 
 
-async def test_a_registry_that_is_killed_over_and_over_decides_each_thing_once(
-    database: ServiceDatabase, kafka: str, tmp_path: Path
-) -> None:
-    running = await asyncio.to_thread(launch, database.login_url, kafka, tmp_path)
-    log = KafkaLog(kafka, "test")
-    world = World(log, running.url)
+@pytest.fixture
+def killable(database: ServiceDatabase, kafka: str, tmp_path: Path) -> Iterator[list[RunningRegistry]]:
+    """The process that runs at the moment, last in a list; it is stopped whatever happens."""
+    processes = [launch(database.login_url, kafka, tmp_path)]
+    yield processes
+    if processes[-1].process.poll() is None:
+        processes[-1].stop()
+
+
+async def test_a_registry_that_is_killed_over_and_over_decides_each_thing_once(killable: list[RunningRegistry]) -> None:
+    log = KafkaLog(killable[0].kafka, "test")
+    world = World(log, killable[0].url)
     await world.apply()
     candidates = [world.named(better(f"c{number}", JUNE, incumbent_version="1")) for number in range(CANDIDATES)]
     for third in range(3):
         await world.say("retrainer", *candidates[third::3])
         # Long enough to be in the middle of them, another middle each time.
         await asyncio.sleep(0.05 * third)
-        await asyncio.to_thread(running.kill)
-        running = await asyncio.to_thread(running.again)
+        await asyncio.to_thread(killable[-1].kill)
+        killable.append(await asyncio.to_thread(killable[-1].again))
     await world.until(lambda: settled(world))
     await log.close()
-    assert await asyncio.to_thread(running.stop) == 0
 
 
 async def settled(world: World) -> bool:

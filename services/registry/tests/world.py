@@ -61,8 +61,8 @@ def judged(version: str, look: int, at: datetime, **fields: Any) -> Event[Challe
     """A look at which everything speaks for the challenger."""
     defaults: dict[str, Any] = {
         "model": MODEL, "version": version, "champion": "1", "look": look, "of": 2, "since": JUNE + 6 * DAY, "until": at,
-        "rows": 6000, "windows": 7, "loss": "log_loss", "gain": 0.27, "lower": 0.114, "resamples": 2000, "seed": 1, "champion_loss": 0.78,
-        "challenger_loss": 0.57, "floors": {"last_24h_rate": 0.629}, "verdict": "better",
+        "rows": 6000, "windows": 7, "loss": "log_loss", "gain": 0.27, "lower": 0.114, "resamples": 2000, "seed": 1,
+        "champion_loss": 0.78, "challenger_loss": 0.57, "floors": {"last_24h_rate": 0.629}, "verdict": "better",
     }  # fmt: skip
     return first(ChallengerJudged(**defaults | fields), id=f"judged-{version}-{look}", time=at)
 
