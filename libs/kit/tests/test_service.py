@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from driftloop_bus.codec import encode
@@ -193,3 +194,32 @@ async def test_a_refusal_exits_78_and_names_the_setting(settings: dict[str, str]
 
 async def test_an_unknown_command_says_what_there_is() -> None:
     assert await toy("mirgate") == (64, "toy: unknown command 'mirgate'; known are migrate, or none to run it\n")
+
+
+async def test_while_postgres_hangs_it_says_so_soon_and_no_caller_waits_for_long(
+    stack: LocalStack, kafka: str, empty_database: ServiceDatabase, tmp_path: Path
+) -> None:
+    await toy("migrate", TOY_DATABASE_URL=empty_database.owner_url)
+    given = {"TOY_DATABASE_URL": empty_database.login_url, "DRIFTLOOP_KAFKA": kafka}
+    async with running_toy(tmp_path / "log", free_port(), **given) as service:
+        await service.is_ready()
+        postmaster = psutil.Process(stack.pid("postgres"))
+        hanging = [postmaster, *postmaster.children(recursive=True)]
+        for process in hanging:
+            process.suspend()
+        try:
+            began = time.monotonic()
+            calls = [service.client.get("/notes", timeout=10) for _ in range(4)]
+            answers = asyncio.gather(*calls)
+            await service.until(lambda report: not report["ready"])
+            not_ready_after_s = time.monotonic() - began
+            assert (await service.client.get("/live")).status_code == 200
+            assert [answer.status_code for answer in await answers] == [503] * 4
+            answered_after_s = time.monotonic() - began
+        finally:
+            for process in hanging:
+                process.resume()
+        await service.is_ready()
+        assert (await service.client.get("/notes")).status_code == 200
+        assert not_ready_after_s < 4
+        assert answered_after_s < 8
