@@ -97,13 +97,19 @@ class Encoder:
         if self.style == "ordinal":
             raise ModelRefused("ordinal codes are dense: use `matrix`")
         numbers, codes = self._parts(columns)
-        n = len(codes)
-        rows = np.repeat(np.arange(n), codes.shape[1])
-        seen = codes.ravel() < self.width
-        places = (rows[seen], codes.ravel()[seen] - self._first_code)
-        shape = (n, self.width - self._first_code)
-        marks = scipy.sparse.csr_array((np.ones(int(seen.sum())), places), shape=shape)
-        return scipy.sparse.hstack([scipy.sparse.csr_array(numbers), marks], format="csr")
+        n, width = len(numbers), numbers.shape[1] + codes.shape[1]
+        places = np.concatenate([np.broadcast_to(np.arange(numbers.shape[1]), numbers.shape), codes], axis=1)
+        values = np.concatenate([numbers, np.ones(codes.shape)], axis=1)
+        # An unseen category lies beyond the last column; nothing of it stays, as of a zero.
+        values[places == self.width] = 0.0
+        starts = np.arange(0, n * width + 1, width)
+        made = scipy.sparse.csr_array((values.ravel(), places.ravel(), starts), shape=(n, self.width + 1))
+        # As small as they fit: a fit walks over them hundreds of times.
+        kind = scipy.sparse.get_index_dtype(maxval=max(n * width, self.width + 1))
+        made.indices, made.indptr = made.indices.astype(kind), made.indptr.astype(kind)
+        made.eliminate_zeros()
+        made.resize(n, self.width)
+        return made
 
     def dot(self, columns: Columns, weights: Floats) -> Floats:
         """`matrix(columns) @ weights` for weights of shape (width,), without building the one-hot columns.

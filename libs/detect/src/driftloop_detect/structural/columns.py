@@ -15,6 +15,7 @@ NULL: Final = -1
 UNSEEN: Final = -2
 # In place of a value of a number column that is no number: outside every range, and no null.
 NOT_A_NUMBER: Final = np.inf
+_TEXTS: Final = frozenset({str, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,12 @@ def _codes(column: NDArray[Any] | None, values: tuple[str, ...], n: int) -> IntA
     if column is None:
         return np.full(n, NULL)
     places = {value: place for place, value in enumerate(values)}
-    return np.array([_code(value, places) for value in column.tolist()], dtype=np.int64)
+    given = column.tolist()
+    if _TEXTS.issuperset(map(type, given)):
+        known: dict[Any, int] = {None: NULL}
+        known.update(places)
+        return np.array([known.get(value, UNSEEN) for value in given], dtype=np.int64)
+    return np.array([_code(value, places) for value in given], dtype=np.int64)
 
 
 def _code(value: object, places: Mapping[str, int]) -> int:

@@ -6,6 +6,7 @@ A fixed threshold on a distance would flag the season, the weekday and the weath
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
@@ -125,8 +126,8 @@ def _layout(columns: Columns, segment: NDArray[Any] | None) -> Layout:
 
 def _values(column: NDArray[Any]) -> tuple[str, ...]:
     """All values, the most frequent first."""
-    values, counts = np.unique([str(v) for v in column.tolist() if v is not None and v == v], return_counts=True)
-    return tuple(str(values[i]) for i in np.argsort(-counts, kind="stable")[:MAX_CATEGORIES])
+    counts = Counter(str(value) for value in column.tolist() if value is not None and value == value)
+    return tuple(sorted(counts, key=lambda value: (-counts[value], value))[:MAX_CATEGORIES])
 
 
 def _range(numbers: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -137,12 +138,7 @@ def _range(numbers: FloatArray) -> tuple[FloatArray, FloatArray]:
     numbers = np.where(np.isfinite(numbers), numbers, np.nan)
     count = len(numbers) // BLOCK_ROWS
     blocks = numbers[: count * BLOCK_ROWS].reshape(count, BLOCK_ROWS, numbers.shape[1])
-    lows = np.full((len(blocks), numbers.shape[1]), np.nan)
-    highs = lows.copy()
-    for at, block in enumerate(blocks):
-        some = np.isfinite(block).any(axis=0)
-        if some.any():
-            lows[at, some], highs[at, some] = np.nanquantile(block[:, some], [0.01, 0.99], axis=0)
+    lows, highs = _quantiles(blocks, 0.01, 0.99)
     low, high = np.full(numbers.shape[1], -np.inf), np.full(numbers.shape[1], np.inf)
     some = np.isfinite(lows).any(axis=0)
     least, most = np.nanmin(lows[:, some], axis=0), np.nanmax(highs[:, some], axis=0)
@@ -151,6 +147,20 @@ def _range(numbers: FloatArray) -> tuple[FloatArray, FloatArray]:
     low[some] = least - (np.nanmax(lows[:, some], axis=0) - least) - rounding
     high[some] = most + (most - np.nanmin(highs[:, some], axis=0)) + rounding
     return low, high
+
+
+def _quantiles(blocks: FloatArray, *qs: float) -> Iterator[FloatArray]:
+    """Of each block's column, NaN left out: shape (blocks, columns) for each q. NaN where a column has no value.
+
+    As `np.nanquantile`, which goes column by column in Python: half of a reference's time.
+    """
+    ordered = np.sort(blocks.transpose(0, 2, 1), axis=2)  # NaN last
+    last = np.isfinite(ordered).sum(axis=2) - 1
+    for q in qs:
+        place = q * last
+        below, above = np.maximum(np.floor(place), 0), np.maximum(np.ceil(place), 0)
+        low, high = (np.take_along_axis(ordered, at.astype(np.intp)[:, :, None], 2)[:, :, 0] for at in (below, above))
+        yield low + (high - low) * (place - below)
 
 
 def _beats(layout: Layout, rows: Rows, low: FloatArray, high: FloatArray) -> Iterator[Tally]:
