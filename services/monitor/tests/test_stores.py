@@ -168,6 +168,12 @@ class StoresContract:
         assert (await stores.rows.evict(MODEL, 50, 50))["predictions_judged"] == 1
         assert (await stores.rows.coverage(MODEL, "1", 0, 100, 100)).predictions == 1
 
+    async def test_a_pair_is_forgotten_together(self, stores: Stores) -> None:
+        await stores.rows.add_predictions(MODEL, predictions(("a", "1", "champion", 10, 10, 0.5)))
+        await stores.rows.add_outcomes(MODEL, outcomes(("a", 60, 1.0, 0)))
+        assert await stores.rows.evict(MODEL, 50, 50) == {}
+        assert await stores.rows.evict(MODEL, 70, 70) == {"predictions_judged": 1, "outcomes_judged": 1}
+
     async def test_coverage_says_how_much_of_the_truth_had_come_by_then(self, stores: Stores) -> None:
         await stores.rows.add_predictions(
             MODEL, predictions(*[(f"{i}", "1", "champion", i, i, 0.5) for i in range(1, 21)])

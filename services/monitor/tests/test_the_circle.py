@@ -49,7 +49,7 @@ async def test_the_alarm_comes_at_once_and_the_request_only_after_fresh_outcomes
     assert alarm.data.signal.name == "brier"
     assert alarm.data.kind == "concept_drift"
     assert at(8) < alarm.time < at(12)
-    assert alarm.data.onset.since <= at(9) <= alarm.data.onset.until
+    assert alarm.data.onset.since <= at(8) <= alarm.data.onset.until
     assert alarm.data.effects[0].after > alarm.data.effects[0].before
     assert alarm.data.recommendation.action == "collect_labels"
     assert wish.causation == alarm.id

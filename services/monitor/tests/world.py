@@ -29,6 +29,7 @@ from driftloop_contracts.data_plane import OutcomeObserved, PredictionMade
 from driftloop_contracts.documents import ModelDeclaration
 from monitor.handlers import Monitor
 from monitor.notes import Notes
+from monitor.silence import Ends
 from monitor.store.memory import MemoryDocuments, MemoryPositions, MemoryRows, MemoryStates
 from monitor.store.memory_features import MemoryBlocks, MemoryReferences, MemoryTallies
 from monitor.store.shelf import Shelf
@@ -152,6 +153,7 @@ class AWatchedWorld:
     def __init__(self, monitor: Callable[[AWatchedWorld], Monitor] | None = None) -> None:
         self.store: dict[Any, Any] = {}
         self.notes = Notes()
+        self.silence = Ends()
         self.shelf = Shelf()
         self.offsets: dict[tuple[str, int], int] = {}
         self.ready = True
@@ -221,7 +223,8 @@ def in_memory(world: AWatchedWorld) -> Monitor:
     """A monitor on the world's dict."""
     return Monitor(
         MemoryStates(world.store), MemoryRows(world.store), MemoryDocuments(world.store), MemoryPositions(world.offsets),
-        MemoryBlocks(world.store), MemoryTallies(world.store), MemoryReferences(world.store, world.shelf), world, world.notes,
+        MemoryBlocks(world.store), MemoryTallies(world.store), MemoryReferences(world.store, world.shelf),
+        world, world.silence, world.notes,
     )  # fmt: skip
 
 

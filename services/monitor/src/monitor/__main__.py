@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,11 +26,13 @@ from driftloop_contracts.topics import OUTCOMES, PREDICTIONS
 from driftloop_kit.entry import main
 from driftloop_kit.jobs import Job, JobFailed, JobKind, Jobs
 from driftloop_kit.service import Context, Service
+from driftloop_kit.settings import from_environment
 from monitor.api import router
 from monitor.handlers import Monitor
 from monitor.notes import Notes
 from monitor.ports import Board
 from monitor.settings import Settings
+from monitor.silence import Ends
 from monitor.started import Started
 from monitor.store.postgres import PostgresBoard, PostgresDocuments, PostgresPositions, PostgresStates
 from monitor.store.postgres_features import REFERENCE_JOB, PostgresBlocks, PostgresReferences, PostgresTallies
@@ -45,14 +46,14 @@ MAX_REFERENCE_BYTES = 8 * 2**20
 def build(settings: Settings) -> Service[Monitor]:
     """The service, ready to run."""
     artifacts = ArtifactStore.open(settings.needed("artifacts"))
-    started, notes, shelf = Started(), Notes(), Shelf()
+    started, ends, notes, shelf = Started(), Ends(), Notes(), Shelf()
 
     def handlers(tx: Transaction) -> Monitor:
         connection = tx.connection
         return Monitor(
             PostgresStates(connection), PostgresRows(connection), PostgresDocuments(connection),
             PostgresPositions(connection, "monitor"), PostgresBlocks(connection), PostgresTallies(connection),
-            PostgresReferences(connection, Jobs(tx), shelf), started, notes,
+            PostgresReferences(connection, Jobs(tx), shelf), started, ends, notes,
         )  # fmt: skip
 
     async def look_where_declarations_end(context: Context[Monitor]) -> None:
@@ -60,6 +61,9 @@ def build(settings: Settings) -> Service[Monitor]:
         context.health.fact("undeclared", notes.undeclared)
         context.health.fact("unread_references", notes.unread)
         await started.look(context.log)
+
+    async def look_where_data_ends(context: Context[Monitor]) -> None:
+        await ends.watch(context.log)
 
     async def read_reference(context: Context[Monitor], job: Job) -> dict[str, str]:
         try:
@@ -96,16 +100,18 @@ def build(settings: Settings) -> Service[Monitor]:
         ],
         api=api,
         jobs=[JobKind(REFERENCE_JOB, read_reference, ended=Monitor.on_reference_read)],
-        background=[look_where_declarations_end],
+        background=[look_where_declarations_end, look_where_data_ends],
     )
 
 
 def start() -> NoReturn:
     """`python -m monitor`, `... migrate`, `... rollups`."""
     if sys.argv[1:2] == ["rollups"]:
-        from monitor.rollups import main as rollups
+        # Faust is heavy and runs a loop of its own: only this process imports it.
+        from monitor.rollups import run
 
-        rollups(os.environ)
+        given = from_environment(Settings)
+        run(given.kafka, given.data)
     main("monitor", build, Settings)
 
 

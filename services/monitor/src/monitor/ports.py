@@ -209,3 +209,19 @@ class Ready(Protocol):
 
     def declared(self, positions: Mapping[Place, int]) -> bool:
         """True once declarations and deployments have been read up to where they ended when this process started."""
+
+
+class Silence(Protocol):
+    """Tells a topic that has fallen silent from one that was not read yet."""
+
+    def suspect(self, model: str, places: Sequence[Place]) -> None:
+        """One of the model's topics is far ahead of the other: the ends of these partitions are looked up."""
+
+    def suspects(self) -> list[str]:
+        """The models under suspicion."""
+
+    def acquit(self, model: str) -> None:
+        """Its topics are in step again."""
+
+    def proven(self, model: str, positions: Mapping[Place, int]) -> bool:
+        """Whether everything is read that lay in its partitions when the ends were looked up, after the suspicion."""

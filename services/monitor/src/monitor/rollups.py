@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -80,7 +79,8 @@ def rolled(taken: MeasurementTaken, width_s: int, table: Any, newest: Any) -> li
     last = newest[f"{width_s}:{key}"]
     closed = []
     if last and start > last:
-        n, total = table[key].delta(start - last)
+        # Not `delta`: it counts back from Kafka's timestamp, whatever the table is relative to.
+        n, total = table[key][faust.TumblingWindow(width_s).current(last)]
         closed.append(_rollup(taken, width_s, last, n, total))
     n, total = table[key].value()
     table[key] = [n + taken.n, total + taken.n * taken.mean]
@@ -98,12 +98,10 @@ def read(value: bytes | None) -> MeasurementTaken | None:
         return None
 
 
-def main(environment: Mapping[str, str]) -> NoReturn:
+def run(bootstrap: str, data: Path) -> NoReturn:
     """Runs until SIGTERM or SIGINT, and not much longer."""
-    data = Path(environment.get("DRIFTLOOP_DATA", "data"))
     data.mkdir(parents=True, exist_ok=True)
-    app = build(environment["DRIFTLOOP_KAFKA"], data)
-    _Worker(app, loglevel="INFO").execute_from_commandline()
+    _Worker(build(bootstrap, data), loglevel="INFO").execute_from_commandline()
     raise SystemExit(0)
 
 
@@ -156,7 +154,3 @@ async def _sent(sink: Any, closed: RollupClosed) -> None:
     identity = derived_id(f"{series}:{closed.window_start.timestamp()}", f"{closed.TYPE}:{closed.n}")
     record = encode(Event(id=identity, time=closed.window_start, data=closed, correlation=identity), "monitor")
     await sink.send(key=record.key, value=record.value, headers=dict(record.headers))
-
-
-if __name__ == "__main__":
-    main(os.environ)

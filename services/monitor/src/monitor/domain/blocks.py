@@ -70,7 +70,7 @@ def _counted(block: Block, null: Mapping[str, NDArray[np.bool_]], times_us: IntA
     return replace(
         block,
         rows=block.rows + len(times_us),
-        since_us=min(block.since_us or int(times_us[0]), int(times_us.min())),
+        since_us=min(block.since_us, int(times_us.min())) if block.rows else int(times_us.min()),
         until_us=max(block.until_us, int(times_us.max())),
         nulls={name: block.nulls.get(name, 0) + int(rows.sum()) for name, rows in null.items()},
         timed=block.timed + len(timed),

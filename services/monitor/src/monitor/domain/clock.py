@@ -1,7 +1,8 @@
 """A model's event-time clock: what its two topics together have surely told.
 
-Predictions and outcomes arrive on two topics that no order binds. A window may only close when both have passed its
-end; but a topic that fell silent must not hold the other for ever.
+Predictions and outcomes arrive on two topics that no order binds, and a reader that catches up may take a week of one
+before the other. So a decision is due only when both have passed its time. A topic that has fallen silent must not hold
+the other for ever: whoever knows that it was read to its end says so, and the clock goes on without it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ IntArray = NDArray[np.int64]
 Kind = Literal["predictions", "outcomes"]
 KINDS: Final[tuple[Kind, Kind]] = ("predictions", "outcomes")
 
-# How far one topic may run ahead of the other before it is taken for silent. More than a day: a reader that catches up
-# may take a day of one topic before the other, and what is decided must not depend on it.
-PATIENCE_US: Final = 36 * 3_600_000_000
+# How far behind the other a topic that fell silent is still waited for.
+PATIENCE_US: Final = 12 * 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +29,35 @@ class Clocks:
     predictions: Mapping[str, int] = field(default_factory=dict)
     outcomes: Mapping[str, int] = field(default_factory=dict)
     watermark: int = 0
+    partitions: Mapping[str, int] = field(default_factory=dict)
+    """Stream to its partition: the same number in both topics."""
+
+    @property
+    def far_apart(self) -> bool:
+        """One topic is so far ahead that the other may be silent."""
+        return self._newest - PATIENCE_US > self.watermark
+
+    @property
+    def _newest(self) -> int:
+        return max([*self.predictions.values(), *self.outcomes.values()], default=0)
+
+    def without_the_silent(self) -> Clocks:
+        """The watermark is at most PATIENCE_US behind the newest event."""
+        return replace(self, watermark=max(self.watermark, self._newest - PATIENCE_US))
 
     def of(self, kind: Kind) -> Mapping[str, int]:
         """Stream to greatest event time, of one topic."""
         return self.predictions if kind == "predictions" else self.outcomes
 
 
-def advanced(clocks: Clocks, kind: Kind, streams: Sequence[str], times_us: IntArray) -> tuple[Clocks, IntArray]:
+def advanced(
+    clocks: Clocks, kind: Kind, streams: Sequence[str], times_us: IntArray, partition: int = 0
+) -> tuple[Clocks, IntArray]:
     """The clocks after these rows of one topic, in log order; and when each row arrived, in event time, shape (n,).
 
-    Watermark: the least of the streams' clocks in both topics, but not more than PATIENCE_US behind the greatest.
-    A row arrives at its own time; one that comes after later ones of its stream arrives with these, so that it is never
-    counted to a time that is over. How the log is cut into calls changes neither, nor, while no topic is taken for
-    silent, does the order in which the two topics are read.
+    Watermark: the least of the streams' clocks in both topics. A row arrives at its own time; one that comes after later
+    ones of its stream arrives with these, so that it is never counted to a time that is over. How the log is cut into
+    calls changes neither, nor, while no topic is taken for silent, does the order in which the two topics are read.
     """
     if len(times_us) == 0:
         return clocks, np.zeros(0, np.int64)
@@ -53,10 +69,10 @@ def advanced(clocks: Clocks, kind: Kind, streams: Sequence[str], times_us: IntAr
         if not (other == kind and stream in runs)
     ]
     stacked = np.vstack([*runs.values(), *(np.full(len(times_us), clock, np.int64) for clock in still)])
-    marks = np.maximum(stacked.min(axis=0), stacked.max(axis=0) - PATIENCE_US)
-    marks = np.maximum.accumulate(np.maximum(marks, clocks.watermark))
+    marks = np.maximum.accumulate(np.maximum(stacked.min(axis=0), clocks.watermark))
     before = np.concatenate([[clocks.watermark], marks[:-1]])
     newest = {**clocks.of(kind), **{stream: int(run[-1]) for stream, run in runs.items()}}
+    clocks = replace(clocks, partitions={**clocks.partitions, **dict.fromkeys(runs, partition)})
     return _with(clocks, kind, newest, int(marks[-1])), np.maximum(before, _own(runs, streams))
 
 

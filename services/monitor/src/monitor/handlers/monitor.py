@@ -12,7 +12,7 @@ from driftloop_bus.errors import TryAgain
 from driftloop_contracts import AnyEvent, Event
 from driftloop_contracts.control_plane import CommandGiven, DeploymentChanged, ModelDeclared, ModelRetired
 from driftloop_contracts.loop import CandidateTrained, TrainingFailed
-from driftloop_contracts.topics import DECLARATIONS, DEPLOYMENTS
+from driftloop_contracts.topics import DECLARATIONS, DEPLOYMENTS, OUTCOMES, PREDICTIONS
 from driftloop_kit.jobs import Done, Failed, Job, JobEnd
 from monitor.domain import deploy, policy
 from monitor.domain.clock import advanced
@@ -23,7 +23,18 @@ from monitor.handlers.decisions import Decisions, Followed
 from monitor.handlers.measures import Measures
 from monitor.handlers.structure import Structure
 from monitor.notes import Notes
-from monitor.ports import Blocks, Documents, Place, Positions, Ready, References, Rows, States, Tallies
+from monitor.ports import (
+    Blocks,
+    Documents,
+    Place,
+    Positions,
+    Ready,
+    References,
+    Rows,
+    Silence,
+    States,
+    Tallies,
+)
 
 B = TypeVar("B", PredictionBatch, OutcomeBatch)
 # A declaration may lag behind the command that follows it by a relay's turn, not by more.
@@ -42,6 +53,7 @@ class Monitor:
     tallies: Tallies
     references: References
     ready: Ready
+    silence: Silence
     notes: Notes
 
     async def on_predictions(self, batch: PredictionBatch) -> list[AnyEvent]:
@@ -50,7 +62,7 @@ class Monitor:
         served = batch.take(heard.without_history(batch))
         events: list[AnyEvent] = []
         for state, rules, part in await self._of_declared(served.by_model()):
-            clocks, arrived = advanced(state.clocks, "predictions", part.streams, part.times)
+            clocks, arrived = advanced(state.clocks, "predictions", part.streams, part.times, part.partition)
             await self.rows.add_predictions(state.model, heard.prediction_rows(part, arrived, rules.kept))
             state, found = await self._structure.heard(replace(state, clocks=clocks), rules, part, arrived)
             events += [*found, *await self._decided(state, reached)]
@@ -62,7 +74,7 @@ class Monitor:
         fresh = batch.take(heard.without_history(batch))
         events: list[AnyEvent] = []
         for state, _, part in await self._of_declared(fresh.by_model()):
-            clocks, arrived = advanced(state.clocks, "outcomes", part.streams, part.times)
+            clocks, arrived = advanced(state.clocks, "outcomes", part.streams, part.times, part.partition)
             await self.rows.add_outcomes(state.model, heard.outcome_rows(part, arrived))
             events += await self._decided(replace(state, clocks=clocks), reached)
         return events
@@ -112,7 +124,24 @@ class Monitor:
         return await self._concluded(*await self._retrain(state, event))
 
     async def on_tick(self, now: datetime) -> list[AnyEvent]:
-        """Commands whose model nobody declared are refused; the wall clock only says how long they waited."""
+        """A topic that was read to its end holds the other no longer; commands whose model nobody declared are refused.
+
+        The wall clock decides neither: it only says when to look, and how long a command has waited.
+        """
+        return [*await self._without_the_silent(), *await self._refusals(now)]
+
+    async def _without_the_silent(self) -> list[AnyEvent]:
+        suspects, events = self.silence.suspects(), list[AnyEvent]()
+        states = await self.states.lock(suspects) if suspects else {}
+        positions = await self.positions.read([PREDICTIONS.name, OUTCOMES.name]) if suspects else {}
+        for state in states.values():
+            if not state.clocks.far_apart:
+                self.silence.acquit(state.model)
+            elif self.silence.proven(state.model, positions):
+                events += await self._decided(replace(state, clocks=state.clocks.without_the_silent()), {})
+        return events
+
+    async def _refusals(self, now: datetime) -> list[AnyEvent]:
         events: list[AnyEvent] = []
         for command in await self.documents.waiting_commands():
             if now - (command.recorded_at or command.time) >= COMMAND_WAITS:
@@ -197,6 +226,11 @@ class Monitor:
         state, events = await self._decisions.due(state, reached)
         await self.states.put(state)
         self.notes.saw(state)
+        if state.clocks.far_apart:
+            numbers = sorted(set(state.clocks.partitions.values()))
+            self.silence.suspect(
+                state.model, [(topic, n) for topic in (PREDICTIONS.name, OUTCOMES.name) for n in numbers]
+            )
         return events
 
 

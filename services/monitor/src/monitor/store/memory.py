@@ -160,7 +160,14 @@ class MemoryRows:
             "outcomes_without_prediction": _drop(
                 outcomes, {o.key for o in outcomes.values() if o.key not in met and o.arrived_us <= unmatched_us}
             ),
-            "predictions_judged": _drop(predictions, {k for k, p in predictions.items() if p.time_us <= matched_us}),
+            "predictions_judged": _drop(
+                predictions,
+                {
+                    (p.prediction_id, p.version, p.variant)
+                    for p, o in matched
+                    if o and max(p.time_us, o.arrived_us) <= matched_us
+                },
+            ),
             "outcomes_judged": _drop(outcomes, {k for k, o in outcomes.items() if o.arrived_us <= matched_us}),
         }
         return {name: count for name, count in gone.items() if count}

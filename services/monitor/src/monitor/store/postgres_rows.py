@@ -114,7 +114,11 @@ DELETE FROM outcome o WHERE model = $1 AND arrived_us <= $2
 AND NOT EXISTS (SELECT FROM prediction p WHERE p.model = $1 AND p.prediction_id = o.prediction_id)
 AND NOT EXISTS (SELECT FROM prediction p WHERE p.model = $1 AND p.time_us = o.prediction_us AND p.entity = o.entity)
 """,
-    "predictions_judged": "DELETE FROM prediction WHERE model = $1 AND time_us <= $2",
+    # With their outcomes, never before: an outcome left alone for a day would count as one without a prediction.
+    "predictions_judged": f"""
+DELETE FROM prediction p WHERE model = $1 AND time_us <= $2
+AND coalesce(({_OUTCOME_BY_ID}), ({_OUTCOME_BY_ENTITY} LIMIT 1)) <= $2
+""",
     "outcomes_judged": "DELETE FROM outcome WHERE model = $1 AND arrived_us <= $2",
     "corrections": "DELETE FROM correction WHERE model = $1 AND arrived_us <= $2",
 }
