@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from services.registry.tests.process import RunningRegistry, launch
@@ -13,11 +14,13 @@ from services.registry.tests.test_process import World
 from services.registry.tests.world import JUNE, better
 
 from driftloop_bus.kafka import KafkaLog
-from driftloop_contracts.control_plane import AuditRecorded
+from driftloop_contracts.control_plane import AuditRecorded, DeploymentChanged, VersionRegistered
+from driftloop_contracts.event import Fact
 from driftloop_local.databases import ServiceDatabase
 
 pytestmark = pytest.mark.stack
 CANDIDATES = 40
+F = TypeVar("F", bound=Fact)
 
 
 @pytest.fixture
@@ -40,23 +43,23 @@ async def test_a_registry_that_is_killed_over_and_over_decides_each_thing_once(k
         await asyncio.sleep(0.05 * third)
         await asyncio.to_thread(killable[-1].kill)
         killable.append(await asyncio.to_thread(killable[-1].again))
-    await world.until(lambda: settled(world))
+    await world.until(lambda: everything_was_said(world))
+    deployments = await facts(world, "deployments.v1", DeploymentChanged)
+    assert [fact.revision for fact in deployments] == list(range(1, CANDIDATES + 1))
+    registered = await facts(world, "registry.v1", VersionRegistered)
+    assert sorted(int(fact.version) for fact in registered) == list(range(1, CANDIDATES + 1))
+    records = await facts(world, "audit.v1", AuditRecorded)
+    for before, after in pairwise(records):
+        assert (after.sequence, after.previous_digest) == (before.sequence + 1, before.digest)
     await log.close()
 
 
-async def settled(world: World) -> bool:
-    """Every candidate was decided on; what was said of them holds together."""
-    deployments = {event.id: event.data for event in await world.events("deployments.v1")}
-    if len(deployments) < CANDIDATES:
-        return False
-    revisions = sorted(fact.revision for fact in deployments.values())
-    assert revisions == list(range(1, CANDIDATES + 1))
-    versions = {
-        event.id: event.data.version for event in await world.events("registry.v1") if "version.reg" in event.data.TYPE
-    }
-    assert sorted(map(int, versions.values())) == list(range(1, CANDIDATES + 1))
-    records = {e.id: e.data for e in await world.events("audit.v1") if isinstance(e.data, AuditRecorded)}
-    in_order = sorted(records.values(), key=lambda record: record.sequence)
-    for before, after in pairwise(in_order):
-        assert (after.sequence, after.previous_digest) == (before.sequence + 1, before.digest)
-    return True
+async def everything_was_said(world: World) -> bool:
+    """As many deployments as candidates are on their topic, and nothing waits to be sent."""
+    ready = await world.get("/ready")
+    return ready["outbox_pending"] == 0 and len(await facts(world, "deployments.v1", DeploymentChanged)) >= CANDIDATES
+
+
+async def facts(world: World, topic: str, kind: type[F]) -> list[F]:
+    """What was said, in the order of the topic; what was sent twice counts once."""
+    return list({event.id: event.data for event in await world.events(topic) if isinstance(event.data, kind)}.values())
