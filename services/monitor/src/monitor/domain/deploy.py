@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from driftloop_detect.windows import Window
+from driftloop_detect.calendar import Window
 from monitor.domain.link import Link
 from monitor.domain.losses import DAY_US
 from monitor.domain.policy import again, led_in, settled, thawed

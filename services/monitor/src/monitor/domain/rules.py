@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from driftloop_detect import catalogue
-from driftloop_detect.windows import Calendar, WindowTrigger
+from driftloop_detect.calendar import Calendar
+from driftloop_detect.windows import WindowTrigger
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from typing import Final
 
 import numpy as np
 
+from driftloop_detect.calendar import Window
 from driftloop_detect.errors import NotReady
 from driftloop_detect.resample import PairedWindows, bounds
-from driftloop_detect.windows import Bar, Judged, TriggerState, Window
+from driftloop_detect.windows import Bar, Judged, TriggerState
 from monitor.domain.rules import Rules
 
 # As many as a back-test has, so that both kinds of bar are equally sharp.

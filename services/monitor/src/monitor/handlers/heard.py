@@ -11,7 +11,7 @@ from driftloop_bus.batches import OutcomeBatch, PredictionBatch
 from driftloop_contracts import AnyEvent, Cause, Event
 from driftloop_contracts.control_plane import DeploymentChanged, LossToHold, ModelDeclared, ServedVersion
 from driftloop_contracts.documents import ModelDeclaration, duration
-from driftloop_detect.windows import Window
+from driftloop_detect.calendar import Window
 from monitor.domain.deploy import Challenger, Champion, Deployment
 from monitor.domain.link import Link
 from monitor.domain.losses import IntArray
