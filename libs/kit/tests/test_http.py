@@ -120,15 +120,15 @@ async def test_metrics_count_the_answers() -> None:
         assert 'driftloop_http_requests_total{status="404"} 1.0' in (await client.get("/metrics")).text
 
 
-@pytest.mark.parametrize("path", ["/live", "/ready", "/metrics", "/rows", "/hot", "/nowhere"])
-@pytest.mark.parametrize("verb", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
-async def test_a_page_that_lured_a_browser_here_is_stopped_on_every_path_and_verb(path: str, verb: str) -> None:
+async def test_a_page_that_lured_a_browser_here_is_stopped_on_every_path_and_verb() -> None:
     async with served() as client:
-        rebound = await client.request(verb, path, headers={"host": "evil.example:80"})
-        assert rebound.status_code == 421
-        foreign = await client.request(verb, path, headers={"origin": "https://evil.example"})
-        assert foreign.status_code == 403
-        assert (await client.request(verb, path, headers={"origin": "null"})).status_code == 403
+        for path in ("/live", "/ready", "/metrics", "/rows", "/hot", "/nowhere"):
+            for verb in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "PURGE"):
+                rebound = await client.request(verb, path, headers={"host": "evil.example:80"})
+                assert rebound.status_code == 421, (verb, path)
+                for origin in ("https://evil.example", "null", "http://localhost"):
+                    foreign = await client.request(verb, path, headers={"origin": origin})
+                    assert foreign.status_code == 403, (verb, path, origin)
 
 
 async def test_the_own_page_may_call() -> None:
