@@ -18,10 +18,13 @@ from services.retrainer.tests.world import (
     unbuildable,
 )
 
+from driftloop_bus.codec import decode
+from driftloop_bus.ports import Outgoing, Record
 from driftloop_contracts import AnyEvent, Cause, Event
 from driftloop_contracts.loop import CandidateTrained, DatasetRequested, TrainingFailed, TrainingStarted
 from driftloop_kit.jobs import Done, Failed, Job
 from retrainer.handlers import TRAINING, Retrainer
+from retrainer.on_demand import repeated
 from retrainer.store import MemoryRequests
 
 
@@ -43,12 +46,14 @@ class Bench:
 
     def __init__(self) -> None:
         self.requests, self.queue = MemoryRequests(), MemoryJobs()
-        self.retrainer = Retrainer(self.requests, self.queue)
+        self.retrainer = Retrainer(self.requests, self.queue, repeated)
 
     async def asked(self, name: str = "request") -> Event[DatasetRequested]:
         """A request of a declared model has led to this."""
         await self.retrainer.on_model_declared(declared())
-        [wish] = await self.retrainer.on_retrain_requested(requested(name))
+        again, wish = await self.retrainer.on_retrain_requested(requested(name))
+        assert isinstance(again, Outgoing)
+        assert isinstance(wish, Event)
         return wish
 
     async def training(self) -> Job:
@@ -78,8 +83,8 @@ async def test_a_request_asks_for_its_rows_with_the_window_that_it_named() -> No
 
 async def test_a_request_waits_for_its_declaration_and_then_goes_on() -> None:
     bench = Bench()
-    assert await bench.retrainer.on_retrain_requested(requested("one")) == []
-    assert await bench.retrainer.on_retrain_requested(requested("two")) == []
+    await bench.retrainer.on_retrain_requested(requested("one"))
+    await bench.retrainer.on_retrain_requested(requested("two"))
     wishes = await bench.retrainer.on_model_declared(declared())
     assert [wish.data.request_id for wish in wishes] == [requested("one").id, requested("two").id]
     assert await bench.retrainer.on_model_declared(declared()) == []
@@ -89,6 +94,18 @@ async def test_a_request_that_comes_twice_asks_once() -> None:
     bench = Bench()
     await bench.asked()
     assert await bench.retrainer.on_retrain_requested(requested()) == []
+
+
+async def test_a_request_is_repeated_unchanged_on_the_topic_of_its_model() -> None:
+    [again] = await Bench().retrainer.on_retrain_requested(requested())
+    assert isinstance(again, Outgoing)
+    assert (again.topic, again.key) == (f"retraining.{MODEL}.v1", MODEL.encode())
+    assert decode(Record(again.topic, 0, 0, 0, again.key, again.value, again.headers)).data == requested().data
+    assert dict(again.headers)["ce_id"] == requested().id.encode()
+
+
+async def test_a_model_whose_name_is_too_long_for_a_topic_is_trained_all_the_same() -> None:
+    assert await Bench().retrainer.on_retrain_requested(requested(model="m" * 250)) == []
 
 
 async def test_rows_start_one_training_however_often_they_come() -> None:

@@ -22,6 +22,7 @@ class RequestsContract:
         await requests.put_declaration(document(), "sha256:a")
         await requests.put_declaration(document(entry="samples:boosted"), "sha256:b")
         assert await requests.declaration(MODEL) == (document(entry="samples:boosted"), "sha256:b")
+        assert await requests.models() == {MODEL}
 
     async def test_an_older_deployment_never_replaces_a_newer(self, requests: Requests) -> None:
         assert await requests.deployment(MODEL) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from driftloop_artifacts import ArtifactStore
 from driftloop_bus.runner import on
 from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared
@@ -11,8 +13,12 @@ from driftloop_kit.jobs import Job, JobKind, Jobs
 from driftloop_kit.service import Context, Service
 from retrainer.executor import Executor
 from retrainer.handlers import TRAINING, Retrainer
+from retrainer.on_demand import keep_topics, repeated
 from retrainer.settings import Settings
 from retrainer.store import PostgresRequests
+
+# So long a killed retrainer's training waits until another begins it anew. The loop that renews it only ever waits.
+LEASE_S: Final = 10.0
 
 
 def build(settings: Settings) -> Service[Retrainer]:
@@ -23,10 +29,19 @@ def build(settings: Settings) -> Service[Retrainer]:
     async def train(context: Context[Retrainer], job: Job) -> dict[str, object]:
         return await executor.run(job.id, job.payload)
 
+    async def on_demand(context: Context[Retrainer]) -> None:
+        context.health.fact("training", executor.running)
+
+        async def models() -> set[str]:
+            async with context.read() as connection:
+                return await PostgresRequests(connection).models()
+
+        await keep_topics(settings.kafka, models, context.health)
+
     return Service(
         "retrainer",
         settings,
-        handlers=lambda tx: Retrainer(PostgresRequests(tx.connection), Jobs(tx)),
+        handlers=lambda tx: Retrainer(PostgresRequests(tx.connection), Jobs(tx), repeated),
         routes=[
             on(ModelDeclared, Retrainer.on_model_declared),
             on(DeploymentChanged, Retrainer.on_deployment_changed),
@@ -41,8 +56,10 @@ def build(settings: Settings) -> Service[Retrainer]:
                 started=Retrainer.on_training_started,
                 ended=Retrainer.on_training_ended,
                 parallel=settings.parallel_trainings,
+                lease_s=LEASE_S,
             )
         ],
+        background=[on_demand],
     )
 
 

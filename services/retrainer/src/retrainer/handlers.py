@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from driftloop_bus.routes import Follows
 from driftloop_contracts import AnyEvent, Cause, Event, caused, derived_id
 from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared
 from driftloop_contracts.documents import ModelDeclaration, duration
@@ -20,7 +21,7 @@ from driftloop_contracts.loop import (
 )
 from driftloop_kit.jobs import Done, Job, JobEnd
 from retrainer.domain import BACKTEST_WINDOWS, ENDED, TARGET, Limits, Training
-from retrainer.ports import JobQueue, Requests
+from retrainer.ports import JobQueue, Repeated, Requests
 
 TRAINING = "training"
 
@@ -28,9 +29,10 @@ TRAINING = "training"
 class Retrainer:
     """One request, one training, one candidate."""
 
-    def __init__(self, requests: Requests, jobs: JobQueue) -> None:
+    def __init__(self, requests: Requests, jobs: JobQueue, repeated: Repeated) -> None:
         self.requests = requests
         self.jobs = jobs
+        self.repeated = repeated
 
     async def on_model_declared(self, event: Event[ModelDeclared]) -> list[AnyEvent]:
         """The declaration is known; requests that waited for it go on."""
@@ -43,12 +45,13 @@ class Retrainer:
         await self.requests.put_deployment(event.data)
         return []
 
-    async def on_retrain_requested(self, event: Event[RetrainRequested]) -> list[AnyEvent]:
-        """The request is kept, and its rows are asked for as soon as the model's declaration is known."""
+    async def on_retrain_requested(self, event: Event[RetrainRequested]) -> Follows:
+        """The request is kept and repeated on its model's topic; its rows are asked for once the declaration is known."""
         if not await self.requests.add(event):
             return []
         declared = await self.requests.declaration(event.data.model)
-        return [await self._asked(event, declared[0])] if declared else []
+        asked = [await self._asked(event, declared[0])] if declared else []
+        return [*self.repeated(event), *asked]
 
     async def on_dataset_built(self, event: Event[DatasetBuilt]) -> list[AnyEvent]:
         """A training is queued, its id derived from the request: however often its rows come, it is one training."""

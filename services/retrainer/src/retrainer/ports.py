@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from driftloop_bus.ports import Outgoing
 from driftloop_contracts import Cause, Event
 from driftloop_contracts.control_plane import DeploymentChanged
 from driftloop_contracts.documents import ModelDeclaration
@@ -19,6 +21,9 @@ class Requests(Protocol):
 
     async def declaration(self, model: str) -> tuple[ModelDeclaration, str] | None:
         """The model's declaration and its digest, or None before it was heard."""
+
+    async def models(self) -> set[str]:
+        """Every model whose declaration was heard."""
 
     async def put_deployment(self, deployment: DeploymentChanged) -> None:
         """The model's deployment is this one, unless a newer revision is there."""
@@ -44,3 +49,7 @@ class JobQueue(Protocol):
 
     async def add(self, job_id: str, kind: str, payload: Any, cause: Cause | None = None) -> bool:
         """The job runs once the transaction commits. False when there is one of this id already."""
+
+
+Repeated = Callable[[Event[RetrainRequested]], Sequence[Outgoing]]
+"""The request once more, as records for whoever watches one model alone."""

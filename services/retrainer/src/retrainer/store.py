@@ -29,6 +29,10 @@ class MemoryRequests:
         """As the port."""
         return self._declarations.get(model)
 
+    async def models(self) -> set[str]:
+        """As the port."""
+        return set(self._declarations)
+
     async def put_deployment(self, deployment: DeploymentChanged) -> None:
         """As the port."""
         known = self._deployments.get(deployment.model)
@@ -81,6 +85,10 @@ class PostgresRequests:
         """As the port."""
         row = await self._connection.fetchrow("SELECT document, digest FROM declaration WHERE model = $1", model)
         return (ModelDeclaration.model_validate_json(row["document"]), row["digest"]) if row else None
+
+    async def models(self) -> set[str]:
+        """As the port."""
+        return {row["model"] for row in await self._connection.fetch("SELECT model FROM declaration")}
 
     async def put_deployment(self, deployment: DeploymentChanged) -> None:
         """As the port."""

@@ -74,6 +74,23 @@ def hangs(rows: pa.Table, target: str, params: Params, seed: int) -> TableModel:
     return plain(rows, target, params, seed)
 
 
+def waits(rows: pa.Table, target: str, params: Params, seed: int) -> TableModel:
+    """Until it is told to go on."""
+    Path(params["began"]).touch()
+    while not Path(params["go_on"]).exists():
+        time.sleep(0.02)
+    return linear(rows, target, params, seed)
+
+
+def hangs_at_first(rows: pa.Table, target: str, params: Params, seed: int) -> TableModel:
+    """Hangs in the first process that calls it, which leaves its pid."""
+    pids = Path(params["pids"])
+    if not pids.exists():
+        pids.write_text(str(os.getpid()))
+        time.sleep(600)
+    return plain(rows, target, params, seed)
+
+
 def eats_memory(rows: pa.Table, target: str, params: Params, seed: int) -> TableModel:
     eaten = [np.ones(32 * 1024 * 1024 // 8) for _ in range(200)]
     return plain(rows, target, {"eaten": eaten}, seed)
