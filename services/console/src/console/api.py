@@ -7,43 +7,45 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.routing import Mount
 
-from console.board import Board
-from console.handlers import command_of
-from console.page import FRAGMENTS, WEB, chart, environment, fragment, sorted_models
+from console.board import Board, Model
+from console.commands import command_of
+from console.page import WEB, Pictures, sorted_models
+from console.ports import Outlet
 from driftloop_bus.errors import Refused
-from driftloop_contracts import AnyEvent
+from driftloop_contracts.control_plane import CommandRefused
+from driftloop_contracts.topics import FACTS
 
 # Four pictures a second are live to an eye; more only cost.
 LOOK_EVERY_S: Final = 0.25
 HEARTBEAT_S: Final = 15.0
 MAX_STREAMS: Final = 100
+# Nothing that an event says can load or run anything.
+PAGE_HEADERS: Final = {
+    "content-security-policy": "default-src 'self'; style-src 'self'; img-src 'self' data:; object-src 'none';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+TYPE_OF: Final = {fact.__name__: name for name, fact in FACTS.items()}
 
 
-class Outlet(Protocol):
-    """Where commands go."""
-
-    async def publish(self, event: AnyEvent) -> None:
-        """The log has acked the event. Raises TryAgain while it is away: nothing happened then."""
-
-
-def router(board: Board, outlet: Outlet) -> APIRouter:
-    """The routes."""
+def router(board: Board, pictures: Pictures, outlet: Outlet, stopping: asyncio.Event) -> APIRouter:
+    """The routes. stopping: ends every stream."""
     routes = APIRouter()
-    templates = environment()
     routes.routes.append(Mount("/static", StaticFiles(directory=WEB / "static"), name="static"))
     open_streams: set[int] = set()
 
     @routes.get("/")
     async def page() -> HTMLResponse:
-        parts = {name: fragment(templates, name, board) for name in FRAGMENTS}
-        return HTMLResponse(templates.get_template("page.html").render(parts=parts))
+        return HTMLResponse(pictures.page(), headers=PAGE_HEADERS)
 
     @routes.get("/events")
     async def events(request: Request) -> StreamingResponse:
@@ -53,9 +55,7 @@ def router(board: Board, outlet: Outlet) -> APIRouter:
         async def stream() -> AsyncIterator[bytes]:
             open_streams.add(id(request))
             try:
-                async for piece in changes(board, templates):
-                    if await request.is_disconnected():
-                        return
+                async for piece in changes(pictures, stopping):
                     yield piece
             finally:
                 open_streams.discard(id(request))
@@ -70,43 +70,25 @@ def router(board: Board, outlet: Outlet) -> APIRouter:
 
     @routes.get("/commands/{command_id}")
     async def command(command_id: str) -> dict[str, Any]:
-        known = board.commands.get(command_id)
-        if known is None or known.answer is None:
-            return {"id": command_id, "state": "pending", "seen": known is not None}
-        answer = known.answer
-        kind = "driftloop.command.refused.v1" if known.refused else answer.kind
-        return {
-            "id": command_id, "state": "answered", "type": kind, "event_id": answer.id, "reason": answer.words,
-        }  # fmt: skip
+        return standing(board, command_id)
 
     @routes.get("/models")
     async def models() -> JSONResponse:
-        shown = [
-            {
-                "model": one.name,
-                "owner": one.owner,
-                "deployment": json.loads(one.deployment.model_dump_json()) if one.deployment else None,
-                "open_incidents": sorted(one.incidents),
-                "chart": chart(one),
-                "story": [asdict(line) | {"time": line.time.isoformat()} for line in one.story],
-            }
-            for one in sorted_models(board)
-        ]
-        return JSONResponse(shown)
+        return JSONResponse([shown(one) for one in sorted_models(board)])
 
     return routes
 
 
-async def changes(board: Board, templates: Any) -> AsyncIterator[bytes]:
-    """The page's parts at once, then again whenever the board changed: `event: <part>`."""
-    shown, quiet_s = -1, 0.0
-    while True:
-        if board.revision != shown:
-            shown, quiet_s = board.revision, 0.0
-            for name in FRAGMENTS:
-                yield sse(name, fragment(templates, name, board))
-            yield sse("charts", json.dumps([chart(model) for model in sorted_models(board)]))
-        elif quiet_s >= HEARTBEAT_S:
+async def changes(pictures: Pictures, stopping: asyncio.Event) -> AsyncIterator[bytes]:
+    """The page's parts at once, then each again when it changed, until the console stops."""
+    sent: dict[str, str] = {}
+    quiet_s = 0.0
+    while not stopping.is_set():
+        for name, text in pictures.parts().items():
+            if sent.get(name) != text:
+                sent[name], quiet_s = text, 0.0
+                yield sse(name.partition(":")[0], text)
+        if quiet_s >= HEARTBEAT_S:
             quiet_s = 0.0
             yield b": still here\n\n"
         await asyncio.sleep(LOOK_EVERY_S)
@@ -116,6 +98,33 @@ async def changes(board: Board, templates: Any) -> AsyncIterator[bytes]:
 def sse(name: str, data: str) -> bytes:
     """One server-sent event."""
     return f"event: {name}\ndata: {data}\n\n".encode()
+
+
+def standing(board: Board, command_id: str) -> dict[str, Any]:
+    """Whether the command was heard and answered, and by which event."""
+    answer = board.answer(command_id)
+    if answer is None:
+        return {"id": command_id, "state": "pending", "heard": command_id in board.commands}
+    refused = answer.kind == CommandRefused.__name__
+    return {
+        "id": command_id, "state": "answered", "type": TYPE_OF[answer.kind], "event_id": answer.id, "refused": refused,
+        "reason": answer.words,
+    }  # fmt: skip
+
+
+def shown(model: Model) -> dict[str, Any]:
+    """The model for programs."""
+    return {
+        "model": model.name,
+        "owner": model.owner,
+        "deployment": model.deployment and model.deployment.model_dump(mode="json", exclude_none=True),
+        "open_incidents": sorted(model.incidents),
+        "chart": model.curves.chart(),
+        "story": [
+            asdict(line) | {"time": line.time.isoformat(), "recorded": line.recorded.isoformat()}
+            for line in model.story
+        ],
+    }
 
 
 async def body_of(request: Request) -> dict[str, Any]:

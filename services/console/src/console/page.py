@@ -1,58 +1,136 @@
-"""Fragments of the page, rendered here and swapped in there; and the curves as columns for the chart."""
+"""Fragments of the page, rendered here and swapped in there."""
 
 from __future__ import annotations
 
-from datetime import UTC
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from console.board import Board, Model
+from console.board import Board, Line, Model
+from driftloop_contracts.control_plane import ServedVersion
 
 WEB: Final = Path(__file__).parent / "web"
-FRAGMENTS: Final = ("models", "story", "tail")
-SHOWN_SIGNALS: Final = ("loss:log_loss", "loss:brier")
-FLOOR: Final = "loss:last_24h_rate"
+FRAGMENTS: Final = ("health", "models", "story", "tail")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a model stands, in a few words, and how loud they are: good, cold, hot or soft."""
+
+    words: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What the console itself waits for, and since when: nothing newer was heard."""
+
+    words: str
+    since: datetime
+
+
+class Pictures:
+    """The page's parts, rendered once for everybody who looks."""
+
+    def __init__(self, board: Board, waiting_for: Callable[[], str | None], now: Callable[[], datetime]) -> None:
+        """waiting_for: called for what the console itself waits for, or None."""
+        self._board, self._waiting_for, self._now = board, waiting_for, now
+        self._templates = environment()
+        self._of: tuple[int, Complaint | None] | None = None
+        self._complaint: Complaint | None = None
+        self._parts: dict[str, str] = {}
+
+    def parts(self) -> Mapping[str, str]:
+        """Name to HTML in one line, as server-sent events want it; `chart:<model>` to JSON."""
+        self._listen()
+        now = (self._board.revision, self._complaint)
+        if now != self._of:
+            self._parts, self._of = self._rendered(), now
+        return self._parts
+
+    def page(self) -> str:
+        """The page as it is now; it follows by itself."""
+        return self._templates.get_template("page.html").render(parts=self.parts())
+
+    def _listen(self) -> None:
+        """The complaint is what it is now; one that changes its words goes on."""
+        words, before = self._waiting_for(), self._complaint
+        since = before.since if before else self._now()
+        self._complaint = Complaint(words, since) if words else None
+
+    def _rendered(self) -> dict[str, str]:
+        models = sorted_models(self._board)
+        html = {
+            name: self._templates.get_template(f"{name}.html").render(
+                board=self._board, models=models, complaint=self._complaint
+            )
+            for name in FRAGMENTS
+        }
+        charts = {f"chart:{one.name}": json.dumps({"model": one.name, **one.curves.chart()}) for one in models}
+        return {name: " ".join(text.split()) for name, text in html.items()} | charts
 
 
 def environment() -> Environment:
     """Templates that escape everything: names and reasons come from outside."""
     made = Environment(loader=FileSystemLoader(WEB / "templates"), autoescape=True, undefined=StrictUndefined)
-    made.filters["minute"] = lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
-    made.filters["title_words"] = _spaced
+    made.filters |= {"minute": minute, "day": day, "spaced": spaced, "status": status, "held": held, "because": because}
     return made
-
-
-def fragment(templates: Environment, name: str, board: Board) -> str:
-    """One part of the page as HTML without line breaks, as server-sent events want it."""
-    html = templates.get_template(f"{name}.html").render(board=board, models=sorted_models(board))
-    return " ".join(html.split())
 
 
 def sorted_models(board: Board) -> list[Model]:
     """Models that were declared or deployed, by name."""
-    return sorted((one for one in board.models.values() if one.owner or one.deployment), key=lambda one: one.name)
+    return sorted((one for one in board.models.values() if one.shown), key=lambda one: one.name)
 
 
-def chart(model: Model) -> dict[str, Any]:
-    """The gate's loss of every version by window, the floor beside it, on one axis of times; and the markers."""
-    signal = next((one for one in SHOWN_SIGNALS if any(name == one for _, name in model.curves)), SHOWN_SIGNALS[0])
-    shown = {f"version {v}": dict(points) for (v, name), points in model.curves.items() if name == signal}
-    floors = [dict(points) for (_, name), points in model.curves.items() if name == FLOOR]
-    if floors:
-        shown["last 24 h rate"] = {at: value for points in floors for at, value in points.items()}
-    times = sorted({at for points in shown.values() for at in points})
-    return {
-        "model": model.name,
-        "signal": signal.removeprefix("loss:").replace("_", " "),
-        "times": times,
-        "series": [
-            {"label": name, "values": [points.get(at) for at in times]} for name, points in sorted(shown.items())
-        ],
-        "markers": [{"at": at, "label": label} for at, label in model.markers],
-    }
+def status(model: Model) -> Status:
+    """What matters most about the model now."""
+    now = model.deployment
+    if model.retired:
+        return Status("retired", "soft")
+    if model.training:
+        return Status("training", "cold")
+    if now is None or now.champion is None:
+        return Status("waits for its first version", "soft")
+    if now.challengers:
+        return Status(f"version {now.challengers[0].version} on trial", "cold")
+    if model.incidents:
+        return Status("drift", "hot")
+    return Status("steady", "good")
 
 
-def _spaced(name: str) -> str:
-    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
+def held(model: Model, champion: ServedVersion) -> str | None:
+    """The champion's loss in the last window and the one that it is held to."""
+    bar = champion.loss_to_hold
+    newest = model.curves.newest(champion.version, f"loss:{bar.loss}") if bar else None
+    if bar is None or newest is None:
+        return None
+    return f"{bar.loss.replace('_', ' ')} {newest:.3f}, held to {bar.mean:.3f}"
+
+
+def because(line: Line, model: Model) -> Line | None:
+    """The line that it follows from, if the story tells it; steps between are passed over."""
+    cause = line.cause
+    while cause in model.steps:
+        cause = model.steps[cause]
+    return next((one for one in model.story if one.id == cause), None)
+
+
+def minute(moment: datetime) -> str:
+    """In UTC, to the minute."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def day(moment: datetime) -> str:
+    """In UTC, with the month in letters."""
+    return moment.astimezone(UTC).strftime("%-d %b %Y")
+
+
+def spaced(name: str) -> str:
+    """`DriftDetected` as `Drift detected`."""
+    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
+    return words[:1].upper() + words[1:]

@@ -1,79 +1,128 @@
-// The loss curves: one chart a model, redrawn from the columns that the server sends. Everything else is HTML from the server.
+// The loss curves: one chart a model, from the columns that the server sends. Everything else is HTML from the server.
 "use strict";
 
-const colours = ["#b3261e", "#1a7f4b", "#1f5fa8", "#8a5a00", "#6a3fb5", "#00796b"];
+const folder = document.getElementById("charts");
+const live = document.getElementById("live");
 const charts = new Map();
+const toneOf = { drift: "--hot", fault: "--hot", retrain: "--cold", "rolled back": "--hot" };
 
 function css(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-// Vertical lines where something happened, each with its word.
-function markers(list) {
+// Vertical lines where something happened, each with its word; words of neighbours stand below each other.
+function markers(shown) {
   return (plot) => {
-    const context = plot.ctx;
-    context.save();
-    context.font = "12px system-ui, sans-serif";
-    list.forEach((marker, place) => {
-      const x = plot.valToPos(marker.at, "x", true);
-      if (x < plot.bbox.left || x > plot.bbox.left + plot.bbox.width) return;
-      context.strokeStyle = context.fillStyle = css(marker.label === "drift" ? "--hot" : marker.label === "retrain" ? "--cold" : "--good");
-      context.setLineDash([5, 4]);
-      context.beginPath();
-      context.moveTo(x, plot.bbox.top);
-      context.lineTo(x, plot.bbox.top + plot.bbox.height);
-      context.stroke();
-      context.fillText(marker.label, x + 4, plot.bbox.top + 14 + (place % 3) * 14);
-    });
-    context.restore();
+    const { ctx, bbox } = plot;
+    const unit = devicePixelRatio;
+    const ends = [];
+    ctx.save();
+    ctx.font = `${12 * unit}px system-ui, sans-serif`;
+    ctx.textAlign = "left";
+    ctx.textBaseline = "top";
+    for (const { at, label } of shown.chart.markers) {
+      const x = plot.valToPos(at, "x", true);
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+      ctx.strokeStyle = ctx.fillStyle = css(toneOf[label] || "--good");
+      ctx.setLineDash([5 * unit, 4 * unit]);
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      const width = ctx.measureText(label).width;
+      const left = x + 4 * unit + width > bbox.left + bbox.width ? x - width - 4 * unit : x + 4 * unit;
+      let row = ends.findIndex((end) => end < left);
+      if (row < 0) row = ends.length;
+      ends[row] = left + width + 6 * unit;
+      ctx.fillText(label, left, bbox.top + (2 + 15 * row) * unit);
+    }
+    ctx.restore();
   };
 }
 
-function draw(chart, folder) {
-  const old = charts.get(chart.model);
-  if (old) old.destroy();
-  let box = document.getElementById("chart-" + chart.model);
-  if (!box) {
-    box = document.createElement("div");
-    box.id = "chart-" + chart.model;
-    folder.appendChild(box);
-  }
+function line(series, place) {
+  const isVersion = series.label.startsWith("version");
+  return {
+    label: series.label,
+    stroke: css(isVersion ? `--curve${place % 6}` : "--soft"),
+    dash: isVersion ? undefined : series.label === "base rate" ? [1, 4] : [4, 4],
+    width: isVersion ? 2 : 1.5,
+    points: { show: isVersion, size: 5 },
+    value: (plot, value) => (value === null || value === undefined ? "–" : value.toFixed(4)),
+  };
+}
+
+// Days in UTC, with the hour where ticks are closer than a day.
+function dates(plot, ticks) {
+  const byDay = ticks.every((tick) => tick % 86400 === 0);
+  return ticks.map((tick) => {
+    const moment = new Date(tick * 1000);
+    const day = moment.toLocaleDateString("en-GB", { timeZone: "UTC", day: "numeric", month: "short" });
+    return byDay || tick % 86400 === 0 ? day : moment.toISOString().slice(11, 16);
+  });
+}
+
+// Whoever points nowhere reads the last window.
+function readLast(plot) {
+  if (plot.cursor.idx === null || plot.cursor.idx === undefined) plot.setLegend({ idx: plot.data[0].length - 1 }, false);
+}
+
+function made(shown) {
   const axis = { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1 } };
   const options = {
-    title: chart.model + ": " + chart.signal,
-    width: Math.max(320, folder.clientWidth),
-    height: 280,
+    width: shown.box.clientWidth,
+    height: 260,
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-    axes: [axis, axis],
-    series: [{ label: "window closed (UTC)" }].concat(
-      chart.series.map((line, place) => ({
-        label: line.label,
-        stroke: line.label.startsWith("version") ? colours[place % colours.length] : css("--soft"),
-        dash: line.label.startsWith("version") ? undefined : [4, 4],
-        width: 2,
-        spanGaps: true,
-        value: (plot, value) => (value === null || value === undefined ? "–" : value.toFixed(4)),
-      })),
-    ),
-    hooks: { draw: [markers(chart.markers)] },
+    axes: [{ ...axis, space: 70, values: dates }, { ...axis, size: 56 }],
+    scales: { x: { range: (plot, from, to) => [from - (to - from || 86400) * 0.03, to + (to - from || 86400) * 0.03] } },
+    series: [{ label: "window closed", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" }, ...shown.chart.series.map(line)],
+    hooks: { draw: [markers(shown)], ready: [readLast], setData: [readLast], setCursor: [readLast] },
   };
-  charts.set(chart.model, new uPlot(options, [chart.times].concat(chart.series.map((line) => line.values)), box));
+  return new uPlot(options, columns(shown.chart), shown.box);
 }
 
-function show(list) {
-  const folder = document.getElementById("charts");
-  const filled = list.filter((chart) => chart.times.length > 0);
-  if (filled.length) folder.querySelectorAll(".empty").forEach((node) => node.remove());
-  filled.forEach((chart) => draw(chart, folder));
+function columns(chart) {
+  return [chart.times, ...chart.series.map((series) => series.values)];
 }
 
-const live = document.getElementById("live");
+function names(chart) {
+  return chart.series.map((series) => series.label).join("\n");
+}
+
+function draw(shown) {
+  if (shown.plot) shown.plot.destroy();
+  shown.drawn = names(shown.chart);
+  shown.plot = made(shown);
+}
+
+function show(chart) {
+  if (!chart.times.length) return;
+  let shown = charts.get(chart.model);
+  if (!shown) {
+    shown = { box: document.createElement("div"), plot: null, drawn: "" };
+    shown.box.className = "chart";
+    shown.box.appendChild(document.createElement("h3")).textContent = `${chart.model}: ${chart.signal}`;
+    folder.querySelectorAll(".empty").forEach((node) => node.remove());
+    folder.appendChild(shown.box);
+    charts.set(chart.model, shown);
+    new ResizeObserver(() => shown.plot && shown.plot.setSize({ width: shown.box.clientWidth, height: 260 })).observe(shown.box);
+  }
+  shown.chart = chart;
+  // New points move the lines; only another set of lines needs another chart.
+  if (shown.drawn === names(chart)) shown.plot.setData(columns(chart));
+  else draw(shown);
+}
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach(draw));
+
+function say(words, tone, silent) {
+  live.textContent = words;
+  live.className = `pill ${tone}`;
+  document.body.classList.toggle("silent", silent);
+}
+
 document.body.addEventListener("htmx:sseOpen", (event) => {
-  live.textContent = "live";
-  live.className = "pill good";
-  event.detail.source.addEventListener("charts", (message) => show(JSON.parse(message.data)));
+  say("live", "good", false);
+  event.detail.source.addEventListener("chart", (message) => show(JSON.parse(message.data)));
 });
-document.body.addEventListener("htmx:sseError", () => {
-  live.textContent = "the console does not answer; trying again";
-  live.className = "pill hot";
-});
+document.body.addEventListener("htmx:sseError", () => say("the console does not answer; trying again", "hot", true));
