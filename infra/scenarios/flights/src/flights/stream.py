@@ -118,13 +118,14 @@ def plane_columns(world: "World", at: int) -> pa.Table:
 def requests(predictions: pa.Table) -> list[dict[str, Any]]:
     """The same predictions as the bodies of requests: features and keys by name, a missing one as None."""
     features = [name for name in predictions.column_names if name.startswith("features.")]
+    keys = [name for name in predictions.column_names if name.startswith("keys.")]
     return [
         {
             "prediction_id": row["prediction_id"],
             "entity": row["entity"],
             "time": row["time"].isoformat(),
             "features": {name.removeprefix("features."): row[name] for name in features},
-            "keys": {"tailnum": row["keys.tailnum"]},
+            "keys": {name.removeprefix("keys."): row[name] for name in keys},
         }
         for row in predictions.to_pylist()
     ]

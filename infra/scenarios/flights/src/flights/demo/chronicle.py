@@ -46,8 +46,9 @@ class Point:
 
 @dataclass(slots=True)
 class Chronicle:
-    """Hears the control topics; tells each new event in a line."""
+    """Hears what the control topics say of one model; tells each new event in a line."""
 
+    model: str
     tell: Callable[[str], None]
     events: dict[str, AnyEvent] = field(default_factory=dict)
     points: dict[tuple[str, str], dict[datetime, Point]] = field(default_factory=lambda: defaultdict(dict))
@@ -59,7 +60,7 @@ class Chronicle:
 
     async def on_event(self, event: AnyEvent) -> None:
         """Kept; told if it is new."""
-        if event.id in self.events:
+        if event.id in self.events or getattr(event.data, "model", None) != self.model:
             return
         if isinstance(event.data, MeasurementTaken):
             taken = event.data

@@ -79,7 +79,7 @@ def demo(
 async def played(*, hard: bool, fault: str | None, free_running: bool, killer: Killer) -> list[Check]:
     """The replay, from an empty stack; what was to be so, and whether it is."""
     began = time.monotonic()
-    chronicle = Chronicle(tell=screen.print)
+    chronicle = Chronicle(records.MODEL, tell=screen.print)
     log = KafkaLog(address_of("kafka"), client_id="demo")
     tail: Tail[Chronicle] = Tail(log, TOPICS, chronicle.routes(), chronicle)
     hearing = asyncio.create_task(tail.run())

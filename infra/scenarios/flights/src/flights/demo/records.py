@@ -23,23 +23,23 @@ ROWS_A_RECORD: Final = 1_000
 HISTORY: Final = "history"
 
 
-def predictions(rows: pa.Table, variant: str = HISTORY) -> Iterator[Outgoing]:
+def predictions(rows: pa.Table, variant: str = HISTORY, model: str = MODEL) -> Iterator[Outgoing]:
     """Predictions as packed records of the model's stream."""
     given = rows.append_column("variant", pa.array([variant] * len(rows), pa.string()))
     for chunk, at in chunks(given):
-        fact = PredictionMade(prediction_id=chunk["prediction_id"][0].as_py(), model=MODEL)
-        yield packed(PREDICTIONS.name, MODEL, chunk, fact, f"{variant} predictions {at}")
+        fact = PredictionMade(prediction_id=chunk["prediction_id"][0].as_py(), model=model)
+        yield packed(PREDICTIONS.name, model, chunk, fact, f"{model} {variant} predictions {at}")
 
 
-def outcomes(rows: pa.Table, variant: str | None = HISTORY) -> Iterator[Outgoing]:
+def outcomes(rows: pa.Table, variant: str | None = HISTORY, model: str = MODEL) -> Iterator[Outgoing]:
     """Outcomes as packed records of the model's stream."""
     given = rows.append_column("variant", pa.array([variant] * len(rows), pa.string()))
     for chunk, at in chunks(given):
         moment = chunk["time"][0].as_py()
         fact = OutcomeObserved(
-            model=MODEL, prediction_id=chunk["prediction_id"][0].as_py(), value=0, observed_at=moment
+            model=model, prediction_id=chunk["prediction_id"][0].as_py(), value=0, observed_at=moment
         )
-        yield packed(OUTCOMES.name, MODEL, chunk, fact, f"{variant} outcomes {at} {moment}")
+        yield packed(OUTCOMES.name, model, chunk, fact, f"{model} {variant} outcomes {at} {moment}")
 
 
 def observations(view: str, rows: pa.Table) -> Iterator[Outgoing]:

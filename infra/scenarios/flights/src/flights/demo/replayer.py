@@ -34,7 +34,7 @@ from driftloop_contracts.topics import (
 )
 from flights.demo.chronicle import Chronicle
 from flights.demo.parts import LOOK_AT_MOST_EVERY_S, LOOK_EVERY_S, Parts, Stuck, covers
-from flights.demo.records import MODEL, observations, outcomes
+from flights.demo.records import observations, outcomes
 from flights.stream import Slice, requests
 
 IN_FLIGHT: Final = 16
@@ -42,6 +42,8 @@ HOUR: Final = timedelta(hours=1)
 # Windows close at 09:00 UTC, which rows of the hour that begins then tell.
 CLOSES_AT: Final = 9
 ANSWER_WITHIN_S: Final = 10.0
+# Serving has just come back and still reads its state: it says so, and the request may be sent again.
+RESTARTED: Final = 503
 TRAINED_WITHIN_S: Final = 240.0
 TRIES: Final = 600
 # Topics on which something is decided: quiet while nothing more follows.
@@ -89,15 +91,19 @@ class Replayer:
     async def run(self, slices: Iterator[Slice], progress: Callable[[Slice], None]) -> None:
         """Every slice is sent, and what follows from the last has followed. Raises Stuck when the circle does not turn."""
         for piece in slices:
-            await self._publish(list(observations("weather", piece.weather)))
-            self.counts.observations += len(piece.weather)
-            if len(piece.weather) and not self._free_running:
-                await self._features_applied()
-            await asyncio.gather(self._ask_all(piece.predictions), self._tell(piece.outcomes))
+            await self.send(piece)
             if not self._free_running and self._decides(piece):
                 await self.settle()
             progress(piece)
         await self.settle()
+
+    async def send(self, piece: Slice) -> None:
+        """The slice is sent, and every prediction of it answered."""
+        await self._publish(list(observations("weather", piece.weather)))
+        self.counts.observations += len(piece.weather)
+        if len(piece.weather) and not self._free_running:
+            await self._features_applied()
+        await asyncio.gather(self._ask_all(piece.predictions), self._tell(piece.outcomes))
 
     def _decides(self, piece: Slice) -> bool:
         """Whether something may be decided in this hour: a window has closed, an alarm waits for outcomes, a look is due."""
@@ -127,12 +133,14 @@ class Replayer:
         deadline = loop.time() + TRAINED_WITHIN_S
         while not so():
             if loop.time() > deadline:
-                raise Stuck(f"{who} had not {what} after {TRAINED_WITHIN_S:g} s: see `driftloop status` and its log")
+                raise Stuck(f"{who} had not {what} after {# Serving has just come back and still reads its state: it says so, and the request may be sent again.
+RESTARTED: Final = 503
+TRAINED_WITHIN_S:g} s: see `driftloop status` and its log")
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _loaded(self, said: dict[str, Any]) -> bool:
         wanted = self._chronicle.deployment()
-        model = said.get("models", {}).get(MODEL, {})
+        model = said.get("models", {}).get(self._chronicle.model, {})
         return wanted is None or model.get("revision") == wanted.revision
 
     async def _features_applied(self) -> None:
@@ -141,7 +149,7 @@ class Replayer:
         await self._parts.until_covered("serving", [FEATURES.name])
 
     async def _tell(self, rows: pa.Table) -> None:
-        await self._publish(list(outcomes(rows, None)))
+        await self._publish(list(outcomes(rows, None, self._chronicle.model)))
         self.counts.outcomes += len(rows)
 
     async def _publish(self, records: list[Outgoing]) -> None:
@@ -176,7 +184,7 @@ class Replayer:
 
     async def _answered(self, content: bytes, prediction_id: str) -> bool:
         """Whether an answer came, of whatever kind; without one the same request, with the same id, may be sent again."""
-        address = f"{address_of('serving')}/predict/{MODEL}"
+        address = f"{address_of('serving')}/predict/{self._chronicle.model}"
         try:
             async with (
                 asyncio.timeout(ANSWER_WITHIN_S),
@@ -185,9 +193,11 @@ class Replayer:
                 said = await answer.read()
         except (aiohttp.ClientError, TimeoutError):
             return False
+        if answer.status == RESTARTED:
+            return False
         if answer.status != 200:
             self.counts.failed.append(f"{answer.status} for {prediction_id}: {said[:200]!r}")
-            return answer.status != 503
+            return True
         version = str(orjson.loads(said)["version"])
         self.counts.versions[version] = self.counts.versions.get(version, 0) + 1
         self.counts.predictions += 1
