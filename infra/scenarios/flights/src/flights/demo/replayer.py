@@ -133,9 +133,7 @@ class Replayer:
         deadline = loop.time() + TRAINED_WITHIN_S
         while not so():
             if loop.time() > deadline:
-                raise Stuck(f"{who} had not {what} after {# Serving has just come back and still reads its state: it says so, and the request may be sent again.
-RESTARTED: Final = 503
-TRAINED_WITHIN_S:g} s: see `driftloop status` and its log")
+                raise Stuck(f"{who} had not {what} after {TRAINED_WITHIN_S:g} s: see `driftloop status` and its log")
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _loaded(self, said: dict[str, Any]) -> bool:
