@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from monitor.ports import OutcomeRows, PredictionRows
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
 HISTORY: Final = "history"
+B = TypeVar("B", PredictionBatch, OutcomeBatch)
 
 
 def us_of(moment: datetime) -> int:
@@ -93,9 +95,14 @@ def deployment_of(event: Event[DeploymentChanged], rules: Rules) -> Deployment:
     )
 
 
-def without_history(batch: PredictionBatch | OutcomeBatch) -> IntArray:
+def without_history(batch: B) -> B:
     """The rows that are not loaded from before Driftloop: the others neither join nor move a clock."""
-    return np.array([row for row, variant in enumerate(batch.variants) if variant != HISTORY], dtype=np.int64)
+    return only(batch, [row for row, variant in enumerate(batch.variants) if variant != HISTORY])
+
+
+def only(batch: B, rows: Sequence[int]) -> B:
+    """These rows of the batch; the batch itself where they are all, which spares a copy of every column."""
+    return batch if len(rows) == len(batch) else batch.take(np.array(rows, dtype=np.int64))
 
 
 def prediction_rows(batch: PredictionBatch, arrived_us: IntArray, kept: tuple[str, ...]) -> PredictionRows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 from driftloop_bus.batches import OutcomeBatch, PredictionBatch
 from driftloop_bus.errors import TryAgain
@@ -36,7 +36,6 @@ from monitor.ports import (
     Tallies,
 )
 
-B = TypeVar("B", PredictionBatch, OutcomeBatch)
 # A declaration may lag behind the command that follows it by a relay's turn, not by more.
 COMMAND_WAITS: Final = timedelta(seconds=15)
 
@@ -59,7 +58,7 @@ class Monitor:
     async def on_predictions(self, batch: PredictionBatch) -> list[AnyEvent]:
         """Every prediction of a declared model is remembered; what its time made due has been decided."""
         reached = _reached(batch)
-        served = batch.take(heard.without_history(batch))
+        served = heard.without_history(batch)
         events: list[AnyEvent] = []
         for state, rules, part in await self._of_declared(served.by_model()):
             clocks, arrived = advanced(state.clocks, "predictions", part.streams, part.times, part.partition)
@@ -71,7 +70,7 @@ class Monitor:
     async def on_outcomes(self, batch: OutcomeBatch) -> list[AnyEvent]:
         """Every outcome of a declared model is remembered; what its time made due has been decided."""
         reached = _reached(batch)
-        fresh = batch.take(heard.without_history(batch))
+        fresh = heard.without_history(batch)
         events: list[AnyEvent] = []
         for state, _, part in await self._of_declared(fresh.by_model()):
             clocks, arrived = advanced(state.clocks, "outcomes", part.streams, part.times, part.partition)
@@ -185,7 +184,7 @@ class Monitor:
     def _structure(self) -> Structure:
         return Structure(self.blocks, self.tallies, self.references)
 
-    async def _of_declared(self, parts: Mapping[str, B]) -> Sequence[tuple[ModelState, Rules, B]]:
+    async def _of_declared(self, parts: Mapping[str, heard.B]) -> Sequence[tuple[ModelState, Rules, heard.B]]:
         """The locked state of each declared model, with its rows; the others' rows are counted and kept out."""
         if parts:
             await self._wait_for_declarations()

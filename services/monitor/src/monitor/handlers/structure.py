@@ -17,10 +17,11 @@ from driftloop_detect.structural import Finding
 from monitor.domain.blocks import Block, Full, filled
 from monitor.domain.deploy import Cleared
 from monitor.domain.histograms import Bins
+from monitor.domain.losses import IntArray
 from monitor.domain.rules import Rules
 from monitor.domain.state import Incident, ModelState
 from monitor.handlers import told
-from monitor.handlers.heard import link
+from monitor.handlers.heard import link, only
 from monitor.handlers.told import Span
 from monitor.ports import Blocks, Known, References, Tallies
 
@@ -35,18 +36,19 @@ class Structure:
     tallies: Tallies
     references: References
 
-    async def heard(self, state: ModelState, rules: Rules, batch: PredictionBatch, arrived_us: np.ndarray) -> Followed:
+    async def heard(self, state: ModelState, rules: Rules, batch: PredictionBatch, arrived_us: IntArray) -> Followed:
         """The champion's rows are counted and checked; opened and cleared faults follow, and full blocks' measurements."""
         if state.served is None:
             return state, []
         version = state.served.version
-        rows = np.array([i for i, other in enumerate(batch.versions) if other == version], np.int64)
-        rows = rows[[batch.variants[i] == "champion" for i in rows]]
+        both = zip(batch.versions, batch.variants, strict=True)
+        rows = [row for row, (by, variant) in enumerate(both) if by == version and variant == "champion"]
+        answered = only(batch, rows)
         known = await self.references.known(state.served.reference, rules) if state.served.reference else None
         if known:
-            await self._tally(state, rules, batch.take(rows), arrived_us[rows], known.bins)
+            await self._tally(state, rules, version, answered, arrived_us[rows], known.bins)
         events: list[AnyEvent] = []
-        for stream, part in batch.take(rows).by_stream().items():
+        for stream, part in answered.by_stream().items():
             state, more = await self._stream(state, rules, stream, part, known)
             events += more
         return state, events
@@ -61,12 +63,13 @@ class Structure:
         return [told.histogram(moved) for moved in known.bins.moved(counts)]
 
     async def _tally(
-        self, state: ModelState, rules: Rules, batch: PredictionBatch, arrived_us: np.ndarray, bins: Bins
+        self, state: ModelState, rules: Rules, version: str, batch: PredictionBatch, arrived_us: IntArray, bins: Bins
     ) -> None:
         closes = rules.calendar.close_of(arrived_us)
         for close in np.unique(closes).tolist():
-            part = batch.take(closes == close)
-            await self.tallies.add(state.model, str(part.versions[0]), close, bins.counted(part.features, len(part)))
+            rows = closes == close
+            columns = {name: column[rows] for name, column in batch.features.items()}
+            await self.tallies.add(state.model, version, close, bins.counted(columns, int(rows.sum())))
 
     async def _stream(
         self, state: ModelState, rules: Rules, stream: str, part: PredictionBatch, known: Known | None
