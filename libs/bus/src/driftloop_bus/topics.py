@@ -1,10 +1,14 @@
-"""The topics of the catalogue on a broker: made, compared, never by hand."""
+"""The topics of the catalogue on a broker: made, compared, never by hand.
+
+`python -m driftloop_bus.topics ADDRESS [REPLICATION]` makes them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from driftloop_bus import kafka
@@ -106,3 +110,21 @@ async def _differences(common: Mapping[str, Any], wanted: Wanted) -> list[str]:
 
 def _common(bootstrap: str, security: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"bootstrap_servers": bootstrap, "client_id": "driftloop-topics", **(security or {})}
+
+
+def main(words: Sequence[str]) -> int:
+    """The topics are there. 0; 1 with the reason where they are not; 64 for words that can't be understood."""
+    if not 1 <= len(words) <= 2 or not words[-1][-1:].isdigit():
+        sys.stderr.write("python -m driftloop_bus.topics ADDRESS [REPLICATION]\n")
+        return 64
+    try:
+        made = asyncio.run(ensure_topics(words[0], int(words[1]) if words[1:] else 1))
+    except DriftloopError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"made: {', '.join(made) or 'none, all were there'}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
