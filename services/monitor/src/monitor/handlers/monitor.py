@@ -19,9 +19,12 @@ from monitor.domain.clock import advanced
 from monitor.domain.rules import Rules
 from monitor.domain.state import ModelState
 from monitor.handlers import heard, told
+from monitor.handlers.asking import Asking
+from monitor.handlers.comparing import Comparing
 from monitor.handlers.decisions import Decisions, Followed
 from monitor.handlers.measures import Measures
 from monitor.handlers.structure import Structure
+from monitor.handlers.windows import Windows
 from monitor.notes import Notes
 from monitor.ports import (
     Blocks,
@@ -100,7 +103,7 @@ class Monitor:
         state, events = self._deployed(state, deployment) if deployment else (state, [])
         for command in await self.documents.waiting_commands(model):
             await self.documents.drop_command(command.id)
-            state, more = await self._retrain(state, command)
+            state, more = await self._asking.commanded(state, command)
             events += more
         return await self._concluded(state, events)
 
@@ -120,7 +123,7 @@ class Monitor:
         if state is None or (state.rules is None and not state.retired):
             await self.documents.put_command(event)
             return []
-        return await self._concluded(*await self._retrain(state, event))
+        return await self._concluded(*await self._asking.commanded(state, event))
 
     async def on_tick(self, now: datetime) -> list[AnyEvent]:
         """A topic that was read to its end holds the other no longer; commands whose model nobody declared are refused.
@@ -177,12 +180,17 @@ class Monitor:
         return []
 
     @property
-    def _decisions(self) -> Decisions:
-        return Decisions(self.rows, self.documents, self.positions, Measures(self.rows), self._structure)
-
-    @property
     def _structure(self) -> Structure:
         return Structure(self.blocks, self.tallies, self.references)
+
+    @property
+    def _asking(self) -> Asking:
+        return Asking(self.rows, self.documents, self.positions)
+
+    @property
+    def _decisions(self) -> Decisions:
+        windows = Windows(self.rows, Measures(self.rows), self._structure)
+        return Decisions(windows, Comparing(self.rows), self._asking)
 
     async def _of_declared(self, parts: Mapping[str, heard.B]) -> Sequence[tuple[ModelState, Rules, heard.B]]:
         """The locked state of each declared model, with its rows; the others' rows are counted and kept out."""
@@ -203,19 +211,6 @@ class Monitor:
             return state, []
         state, over = deploy.deployed(state, state.rules, heard.deployment_of(event, state.rules))
         return state, [_cleared(event, state, one) for one in over]
-
-    async def _retrain(self, state: ModelState, command: Event[CommandGiven]) -> Followed:
-        if state.retired or state.rules is None:
-            return state, [told.refused(command, f"model {state.model} is retired")]
-        if state.frozen:
-            return state, [told.refused(command, f"model {state.model} is frozen: unfreeze it first")]
-        deployment = await self.documents.deployment(state.model)
-        offsets = await self._decisions.offsets({})
-        event = told.commanded(command, deployment.data if deployment else None, state.rules, offsets)
-        pursuit = replace(
-            policy.asked(state.pursuit, heard.us_of(command.time)), stage="requested", request_id=event.id
-        )
-        return replace(state, pursuit=pursuit), [event]
 
     async def _concluded(self, state: ModelState, events: list[AnyEvent]) -> list[AnyEvent]:
         return [*events, *await self._decided(state, {})]
