@@ -1,11 +1,13 @@
 """What the monitor says when a model's world moves, and when it does not."""
 
 from services.monitor.tests.world import (
+    MODEL,
     AWatchedWorld,
     Day,
     at,
     challenger,
     days,
+    declaration,
     declared,
     deployed,
     loss_to_hold,
@@ -13,6 +15,7 @@ from services.monitor.tests.world import (
     served,
 )
 
+from driftloop_contracts import caused
 from driftloop_contracts.control_plane import PreviousVersion
 from driftloop_contracts.loop import (
     ChallengerJudged,
@@ -21,6 +24,8 @@ from driftloop_contracts.loop import (
     MeasurementTaken,
     RetrainRequested,
     RetrainSuppressed,
+    RollbackAdvised,
+    TrainingFailed,
 )
 
 GOOD = Day(skill={"1": 0.4})
@@ -103,3 +108,38 @@ async def test_a_challenger_is_judged_at_its_looks_and_a_promotion_clears_the_in
     gains = [e.data for e in of(MeasurementTaken, later) if e.data.signal == "gain:log_loss"]
     assert gains
     assert all(gain.version == "2" and gain.mean > 0 for gain in gains)
+
+
+async def test_a_promotion_that_was_a_mistake_is_said_after_a_week() -> None:
+    world = AWatchedWorld()
+    await a_served_model(world)
+    previous = PreviousVersion(**served("1", 0).model_dump(), shadow_until=at(30))
+    # Held to a bar as bad as it is: the watch alone would never find it.
+    await world.hear(deployed(2, served("2", 2, loss_to_hold(mean=0.35, spread=0.05)), 2, previous=previous))
+    said = await world.read(days(12, lambda _: Day(skill={"2": -0.3, "1": 0.4})))
+    (advice,) = of(RollbackAdvised, said)
+    assert (advice.data.version, advice.data.previous, advice.time) == ("2", "1", at(9))
+    assert advice.causation == "deployment-2"
+
+
+async def test_when_the_loss_comes_back_the_incident_is_over_and_nothing_is_asked() -> None:
+    world = AWatchedWorld()
+    document = declaration(retrain={"fresh_outcomes": 100_000})
+    await world.hear(declared(document), deployed(1, served("1", 0, loss_to_hold(mean=0.1, spread=0.04)), 0))
+    said = await world.read(days(20, lambda day: BAD if day in (3, 4) else GOOD))
+    assert len(of(DriftDetected, said)) == len(of(DriftCleared, said)) == 1
+    (given_up,) = of(RetrainSuppressed, said)
+    assert "came back" in given_up.data.reason
+    assert not of(RetrainRequested, said)
+
+
+async def test_a_training_that_failed_is_followed_by_another_after_twice_the_wait() -> None:
+    world = AWatchedWorld()
+    await a_served_model(world)
+    (wish,) = of(RetrainRequested, await world.read(days(8, lambda _: BAD)))
+    failure = TrainingFailed(model=MODEL, request_id=wish.id, reason="it raised", kind="raised")
+    await world.hear(caused(failure, wish.as_cause()))
+    (again,) = of(RetrainRequested, await world.read(days(8, lambda _: BAD, start=8)))
+    assert (again.data.attempt, again.causation) == (2, wish.causation)
+    assert again.id != wish.id
+    assert again.data.reason.startswith("500 outcomes")

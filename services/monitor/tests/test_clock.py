@@ -1,0 +1,59 @@
+"""What the two topics together have surely told."""
+
+import numpy as np
+
+from monitor.domain.clock import PATIENCE_US, Clocks, advanced
+
+
+def times(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+def test_the_watermark_is_the_least_of_both_topics() -> None:
+    clocks, _ = advanced(Clocks(), "predictions", ["m", "m"], times(5, 9))
+    assert clocks.watermark == 0
+    clocks, _ = advanced(clocks, "outcomes", ["m"], times(7))
+    assert clocks.watermark == 7
+    clocks, _ = advanced(clocks, "outcomes", ["m"], times(20))
+    assert clocks.watermark == 9
+
+
+def test_a_row_out_of_order_arrives_with_the_clock_and_the_watermark_never_goes_back() -> None:
+    clocks, _ = advanced(Clocks(), "predictions", ["m"], times(100))
+    clocks, arrived = advanced(clocks, "outcomes", ["m"] * 4, times(10, 50, 20, 60))
+    assert arrived.tolist() == [10, 50, 50, 60]
+    assert clocks.watermark == 60
+    clocks, arrived = advanced(clocks, "outcomes", ["m"], times(5))
+    assert (clocks.watermark, arrived.tolist()) == (60, [60])
+
+
+def test_every_shard_holds_the_model_back_and_has_a_clock_of_its_own() -> None:
+    names = ["m/1", "m/2", "m/1", "m/2"]
+    clocks, arrived = advanced(Clocks(), "predictions", names, times(10, 30, 5, 40))
+    assert arrived.tolist() == [10, 30, 10, 40]
+    clocks, _ = advanced(clocks, "outcomes", ["m/1", "m/2"], times(100, 25))
+    assert clocks.watermark == 10
+
+
+def test_one_by_one_or_all_at_once_is_the_same() -> None:
+    random = np.random.default_rng(3)
+    names, moments = [f"m/{i}" for i in random.integers(0, 3, 200)], random.integers(0, 1000, 200)
+    kinds = ["predictions"] * 100 + ["outcomes"] * 100
+    whole, arrived = Clocks(), []
+    for kind in ("predictions", "outcomes"):
+        rows = [i for i, other in enumerate(kinds) if other == kind]
+        whole, part = advanced(whole, kind, [names[i] for i in rows], moments[rows])
+        arrived += part.tolist()
+    single, one_by_one = Clocks(), []
+    for name, moment, kind in zip(names, moments.tolist(), kinds, strict=True):
+        single, part = advanced(single, "predictions" if kind == "predictions" else "outcomes", [name], times(moment))
+        one_by_one += part.tolist()
+    assert single == whole
+    assert one_by_one == arrived
+
+
+def test_a_silent_topic_is_left_behind_by_half_a_day() -> None:
+    clocks, _ = advanced(Clocks(), "predictions", ["m"], times(3 * PATIENCE_US))
+    assert clocks.far_apart
+    assert clocks.without_the_silent().watermark == 2 * PATIENCE_US
+    assert not clocks.without_the_silent().far_apart
