@@ -168,3 +168,14 @@ async def test_a_page_whose_console_is_gone_says_so_and_goes_on_when_it_is_back(
         await expect(opened.locator("#live")).to_have_text("live", timeout=70_000)
         await expect(opened.locator("article.model", has_text=model)).to_contain_text("version 1", timeout=SOON_MS)
         await expect(opened.locator(".chart", has_text=model)).to_contain_text(f"{at(15):%Y-%m-%d}", timeout=SOON_MS)
+
+
+async def test_where_a_key_is_asked_for_a_browser_can_give_it(browser: Browser, kafka: str, tmp_path: Path) -> None:
+    key = "k" * 40
+    with running("console", kafka, tmp_path, DRIFTLOOP_API_KEY=key) as console:
+        assert console.get("/").status_code == 401
+        context = await browser.new_context(http_credentials={"username": "anybody", "password": key})
+        opened = await context.new_page()
+        await opened.goto(console.url)
+        await expect(opened.locator("#live")).to_have_text("live", timeout=SOON_MS)
+        await context.close()

@@ -86,7 +86,9 @@ class Guard:
             raise HTTPException(403, "pages of another origin may not call this service")
         key = self._rules.key_sha256
         if key and path not in OPEN_PATHS and not hmac.compare_digest(key, _digest(headers.get(b"authorization", b""))):
-            raise HTTPException(401, "a key is needed: Authorization: Bearer <key>", {"www-authenticate": "Bearer"})
+            # Only so a browser asks its person; Chromium reads no challenge that stands beside another.
+            challenge = {"www-authenticate": 'Basic realm="driftloop"'}
+            raise HTTPException(401, "a key is needed: Authorization: Bearer <key>", challenge)
         if b"content-length" in headers or b"transfer-encoding" in headers:
             exchange.left = self._rules.body_limit(path)
 
