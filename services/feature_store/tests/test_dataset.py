@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from feature_store.dataset import ColumnOdd, Sources, assemble, parquet
+from feature_store.columns import ColumnOdd
+from feature_store.dataset import Sources, assemble, parquet
 from feature_store.domain import FromView, Wanted
 from feature_store.rows import SCHEMAS
 

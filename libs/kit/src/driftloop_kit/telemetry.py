@@ -24,6 +24,10 @@ Metric = Literal[
     "driftloop_predictions",
     "driftloop_serving",
     "driftloop_spool_pending",
+    "driftloop_history_rows",
+    "driftloop_history_waiting",
+    "driftloop_trainings",
+    "driftloop_training_seconds",
 ]
 """Every metric that any service has; one that is not here does not exist."""
 
@@ -37,15 +41,19 @@ _COUNTERS: Final[dict[Metric, tuple[str, tuple[str, ...]]]] = {
     "driftloop_http_requests": ("Answers of the HTTP door", ("status",)),
     "driftloop_predictions": ("Predictions made", ("model", "variant")),
     "driftloop_serving": ("What serving saw: loads, features set aside, shadows behind", ("what", "model", "why")),
+    "driftloop_history_rows": ("Rows stored in the history", ("topic",)),
+    "driftloop_trainings": ("Trainings that ended, by how", ("model", "end")),
 }
 _HISTOGRAMS: Final[dict[Metric, tuple[str, tuple[str, ...]]]] = {
     "driftloop_batch_seconds": ("From poll to commit, one slice", ("topic",)),
     "driftloop_http_seconds": ("From request to last byte of the answer", ()),
     "driftloop_prediction_seconds": ("From the parsed request to the answer", ()),
+    "driftloop_training_seconds": ("From the lease of a training to its end", ("model",)),
 }
 _GAUGES: Final[dict[Metric, tuple[str, tuple[str, ...]]]] = {
     "driftloop_outbox_pending": ("Committed records that Kafka has not acked", ()),
     "driftloop_spool_pending": ("Spooled records that Kafka has not acked", ()),
+    "driftloop_history_waiting": ("Rows that were read and are not in the history yet", ()),
 }
 _QUIET: Final = frozenset(("handled", "ticked", "skipped", "relayed", "claimed", "revoked", "spooled", "spool_sent"))
 _LOUD: Final = frozenset(("bug", "flooded", "gap", "spool_dropped", "spool_torn", "parked"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -30,37 +32,36 @@ from feature_store.store import PostgresDeclarations, PostgresOnline
 from feature_store.tables import Tables
 
 VERSION: Final = version("driftloop-feature-store")
+# So long a killed feature store's dataset waits until it is begun anew. The loop that renews it only ever waits.
+LEASE_S: Final = 15.0
+LOOK_S: Final = 0.5
 
 
 def build(settings: Settings) -> Service[FeatureStore]:
     """The service, ready to run."""
     tables = Tables(settings.needed("history"))
+    artifacts = ArtifactStore.open(settings.needed("artifacts"))
     history = History(tables)
-    gathering = Gathering(tables, history, ArtifactStore.open(settings.needed("artifacts")))
+    gathering = Gathering(tables, history, artifacts)
 
     async def keep_history(context: Context[FeatureStore]) -> None:
         context.health.fact("history", history.positions)
-
-        async def park(bad: Sequence[tuple[Record, BadMessage]]) -> None:
-            if context.ledger is None:
-                raise RuntimeError("the feature store has a database")
-            async with context.ledger.transaction() as tx:
-                await tx.publish([Parked(record, error).letter("feature_store", VERSION) for record, error in bad])
-
-        await history.run(context.log, park)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(history.run(context.log, partial(park, context), partial(count_rows, context)))
+            group.create_task(look_after(context, history))
 
     async def gather(context: Context[FeatureStore], job: Job) -> dict[str, Any]:
         return await gathering.run(job.payload)
 
     def api(context: Context[FeatureStore]) -> FastAPI:
-        app = feast.app(context, settings.project, lambda: datetime.now(UTC))
-        app.include_router(rows.router(tables))
+        app = feast.app(context, settings.project, stores, lambda: datetime.now(UTC))
+        app.include_router(rows.router(tables, history))
         return app
 
     return Service(
         "feature_store",
         settings,
-        handlers=lambda tx: FeatureStore(PostgresOnline(tx.connection), PostgresDeclarations(tx.connection), Jobs(tx)),
+        handlers=lambda tx: FeatureStore(*stores(tx.connection), Jobs(tx)),
         routes=[
             on(ModelDeclared, FeatureStore.on_model_declared),
             on(ViewDeclared, FeatureStore.on_view_declared),
@@ -68,9 +69,40 @@ def build(settings: Settings) -> Service[FeatureStore]:
             on(DatasetRequested, FeatureStore.on_dataset_requested),
         ],
         api=api,
-        jobs=[JobKind(DATASET, gather, ended=FeatureStore.on_dataset_ended, lease_s=60.0)],
+        jobs=[JobKind(DATASET, gather, ended=FeatureStore.on_dataset_ended, lease_s=LEASE_S)],
         background=[keep_history],
     )
+
+
+def stores(connection: Any) -> tuple[PostgresOnline, PostgresDeclarations]:
+    """The two stores on one connection."""
+    return PostgresOnline(connection), PostgresDeclarations(connection)
+
+
+async def park(context: Context[FeatureStore], bad: Sequence[tuple[Record, BadMessage]]) -> None:
+    """Records that the history can't read are parked, each once. Raises TryAgain while Postgres is away."""
+    if context.ledger is None:
+        raise RuntimeError("the feature store has a database")
+    async with context.ledger.transaction() as tx:
+        new = await tx.unseen([f"history {record.position}" for record, _ in bad])
+        letters = [
+            Parked(*one).letter("feature_store", VERSION) for one, unseen in zip(bad, new, strict=True) if unseen
+        ]
+        await tx.publish(letters)
+
+
+def count_rows(context: Context[FeatureStore], topic: str, stored: int) -> None:
+    """So many rows of the topic are in the history now."""
+    context.telemetry.count("driftloop_history_rows", stored, topic)
+
+
+async def look_after(context: Context[FeatureStore], history: History) -> None:
+    """`/ready` says why the history stands still; the online values go on meanwhile."""
+    while True:
+        reason = history.waiting_for
+        context.health.limp("history", reason is None, reason or "")
+        context.telemetry.set("driftloop_history_waiting", history.rows_waiting())
+        await asyncio.sleep(LOOK_S)
 
 
 if __name__ == "__main__":

@@ -74,8 +74,23 @@ class Wanted:
     max_rows: int | None
 
 
-def plain(value: Any) -> Scalar:
-    """A value as JSON can say it; NaN is null."""
-    if hasattr(value, "item"):
-        value = value.item()
+def plain(value: Any) -> Any:
+    """A value of a JSON column; NaN is null."""
     return None if isinstance(value, float) and value != value else value
+
+
+def fits(value: Scalar, kind: str) -> bool:
+    """Whether a view's feature of this kind may have the value. Missing fits everywhere; a boolean is a number, 0 or 1."""
+    if value is None:
+        return True
+    allowed: dict[str, type | tuple[type, ...]] = {
+        "number": (int, float),
+        "boolean": bool,
+        "category": (str, int, bool),
+    }
+    return isinstance(value, allowed[kind])
+
+
+def entity_text(value: Any) -> str:
+    """An entity's name from a join key of any type: 1001 and 1001.0 are one driver."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -14,9 +14,10 @@ from driftloop_bus.errors import TryAgain
 from driftloop_contracts.documents import ModelDeclaration, duration
 from driftloop_contracts.loop import DatasetBuilt, DatasetRequested
 from driftloop_contracts.topics import OBSERVATIONS, OUTCOMES, PREDICTIONS
-from driftloop_detect.windows import Calendar
+from driftloop_detect.calendar import Calendar
 from driftloop_kit.jobs import JobFailed
-from feature_store.dataset import SOURCE_COLUMNS, ColumnOdd, Dataset, Sources, assemble, parquet, quality
+from feature_store.columns import ColumnOdd
+from feature_store.dataset import SOURCE_COLUMNS, Dataset, Sources, assemble, parquet, quality
 from feature_store.domain import FromView, Wanted
 from feature_store.history import History
 from feature_store.tables import Tables
@@ -123,7 +124,7 @@ def described(
                 ],
                 "declaration_digest": declaration_digest,
                 "rows": len(rows),
-                "label_coverage": min(1.0, len(rows) / max(1, dataset.asked)),
+                "label_coverage": dataset.answered / max(1, dataset.asked),
                 "columns": {name: str(rows.schema.field(name).type) for name in rows.column_names},
                 "until": request.window.until,
                 "boundary": boundary(request, pc.max(rows["outcome_time"]).as_py()),

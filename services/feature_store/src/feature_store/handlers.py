@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from driftloop_bus.batches import ObservationBatch
-from driftloop_contracts import AnyEvent, Cause, Event, caused, derived_id, first
+from driftloop_contracts import AnyEvent, Cause, Event, caused, derived_id
 from driftloop_contracts.control_plane import ModelDeclared, ViewDeclared
 from driftloop_contracts.data_plane import FeaturesUpdated, ObservationMade
 from driftloop_contracts.loop import DatasetBuilt, DatasetFailed, DatasetRequested
@@ -101,11 +101,6 @@ def updated(reading: Reading, cause: Cause) -> AnyEvent:
         cause,
         time=reading.time,
     )
-
-
-def observed(view: str, entity: str, values: dict[str, Any], time: datetime, *, row_id: str) -> Event[ObservationMade]:
-    """A row that came by a door, as the observation that it is. Equal rows have equal ids."""
-    return first(ObservationMade(view=view, entity=entity, values=values, time=time), id=row_id, time=time)
 
 
 def _readings(batch: ObservationBatch) -> list[Reading]:

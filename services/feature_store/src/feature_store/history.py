@@ -6,13 +6,14 @@ Its offsets live in the tables, beside the rows; so this reads with a consumer o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from time import monotonic
 from typing import Final
 
 import pyarrow as pa
 
-from driftloop_bus.errors import BadMessage, TryAgain
+from driftloop_bus.backoff import Backoff
+from driftloop_bus.errors import BadMessage, Fenced, TryAgain
 from driftloop_bus.ports import Consumer, Log, Record, Slice, TopicPartition
 from driftloop_bus.reading import read_batch
 from driftloop_contracts.topics import OBSERVATIONS, OUTCOMES, PREDICTIONS
@@ -24,11 +25,17 @@ GROUP: Final = "feature_store-history"
 MAX_ROWS: Final = 20_000
 # Older rows than this wait for no others: a reader of the tables sees them after it.
 MAX_AGE_S: Final = 5.0
-POLL_WAIT_MS: Final = 500
-POLL_RECORDS: Final = 5_000
-COVER_CHECK_S: Final = 0.05
+POLL_WAIT_MS: Final = 200
+# A packed record may hold thousands of rows.
+POLL_RECORDS: Final = 500
+LOOK_S: Final = 0.02
 
 Park = Callable[[Sequence[tuple[Record, BadMessage]]], Awaitable[None]]
+Told = Callable[[str, int], None]
+
+
+def nobody(topic: str, rows: int) -> None:
+    """Nobody counts."""
 
 
 class History:
@@ -36,33 +43,54 @@ class History:
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
+        self._told: Told = nobody
+        self._fresh: set[TopicPartition] = set()
+        """Ours, but not looked up yet."""
         self._read: dict[TopicPartition, int] = {}
         self._stored: dict[TopicPartition, int] = {}
         self._waiting: dict[str, list[pa.Table]] = {topic: [] for topic in TOPICS}
         self._oldest: float | None = None
-        self._asked = asyncio.Event()
+        self._asked = False
         self._consumer: Consumer | None = None
+        self._trouble: str | None = None
 
-    async def run(self, log: Log, park: Park) -> None:
-        """Until cancelled. Raises DeltaError when a commit is refused: the process starts anew from what is stored.
+    async def run(self, log: Log, park: Park, told: Told = nobody) -> None:
+        """Until cancelled. While a dependency is away it waits, and then goes on from what is stored.
 
-        park: puts away records that can't be read, with their reasons; called before their offsets are stored.
+        park: puts away records that can't be read, with their reasons; called before their offsets are stored, and again
+        for the same records when these were not stored then.
+        told: hears of each append, its topic and how many rows.
         """
-        self._consumer = await log.consumer(TOPICS, GROUP, self._assigned, self._revoked)
+        self._told = told
+        self._consumer = consumer = await log.consumer(TOPICS, GROUP, self._assigned, self._revoked)
+        backoff = Backoff()
         try:
             while True:
-                for piece in await self._consumer.poll(POLL_RECORDS, POLL_WAIT_MS):
-                    await self._take(piece, park)
-                if self._due():
-                    await self._flush()
+                try:
+                    await self._step(consumer, park)
+                    self._trouble = None
+                    backoff.reset()
+                except (TryAgain, Fenced) as error:
+                    self._trouble = error.message
+                    self._begin_again({*self._stored, *self._fresh})
+                    await asyncio.sleep(backoff.next_s())
         finally:
-            await self._consumer.close()
+            await consumer.close()
 
-    async def cover(self, ends: dict[TopicPartition, int]) -> None:
-        """Returns once the tables hold every row before these offsets of the partitions that are ours."""
-        while any(self._stored.get(place, 0) < end for place, end in ends.items()):
-            self._asked.set()
-            await asyncio.sleep(COVER_CHECK_S)
+    async def cover(self, ends: Mapping[TopicPartition, int]) -> None:
+        """Returns once the tables hold every row before these offsets, whoever stores them. Raises TryAgain."""
+        for (topic, partition), end in ends.items():
+            while self._stored.get((topic, partition), 0) < end:
+                self._asked = True
+                if (topic, partition) not in self._stored:
+                    if await asyncio.to_thread(self._tables.position, topic, partition) >= end:
+                        break
+                    await asyncio.sleep(10 * LOOK_S)
+                await asyncio.sleep(LOOK_S)
+
+    async def settle(self) -> None:
+        """Returns once everything that was read by now is stored."""
+        await self.cover(dict(self._read))
 
     def positions(self) -> dict[str, dict[int, int]]:
         """`{topic: {partition: offset after the last stored row}}`."""
@@ -71,52 +99,102 @@ class History:
             shown.setdefault(topic, {})[partition] = end
         return shown
 
+    def rows_waiting(self) -> int:
+        """Rows that were read and are not stored yet."""
+        return sum(len(table) for tables in self._waiting.values() for table in tables)
+
+    @property
+    def waiting_for(self) -> str | None:
+        """Why nothing is stored at the moment, for people; None when all is well."""
+        return self._trouble or (self._consumer.waiting_for if self._consumer is not None else None)
+
     async def _assigned(self, places: Collection[TopicPartition]) -> None:
-        for topic, partition in places:
-            stored = await asyncio.to_thread(self._tables.position, topic, partition)
-            self._stored[topic, partition] = self._read[topic, partition] = stored
-            if self._consumer is None:
-                raise TryAgain("the consumer is not there yet")
-            self._consumer.seek(topic, partition, stored)
+        # Looked up by the next step: what fails here nobody would hear of.
+        self._fresh |= set(places)
 
     async def _revoked(self, places: Collection[TopicPartition]) -> None:
-        """What gathered but is not stored goes: the next owner reads it again."""
-        for place in places:
-            self._stored.pop(place, None)
-            self._read.pop(place, None)
+        self._begin_again({*self._stored, *self._fresh} - set(places))
+
+    def _begin_again(self, places: set[TopicPartition]) -> None:
+        """What gathered but is not stored goes; of these partitions it is read again, of others by their next owner."""
+        self._fresh = places
+        self._read, self._stored, self._oldest = {}, {}, None
         self._waiting = {topic: [] for topic in TOPICS}
-        for place in self._read:
-            self._read[place] = self._stored[place]
-            if self._consumer is not None:
-                self._consumer.seek(*place, self._stored[place])
+
+    async def _step(self, consumer: Consumer, park: Park) -> None:
+        pieces = await consumer.poll(POLL_RECORDS, POLL_WAIT_MS)
+        await self._look_up(consumer)
+        for piece in pieces:
+            await self._take(piece, park)
+            if self._due():
+                await self._flush()
+        if self._due():
+            await self._flush()
+            await hint(consumer, self._stored)
+
+    async def _look_up(self, consumer: Consumer) -> None:
+        for place in sorted(self._fresh):
+            stored = await asyncio.to_thread(self._tables.position, *place)
+            if place in self._fresh:
+                self._stored[place] = self._read[place] = stored
+                consumer.seek(*place, stored)
+                self._fresh.discard(place)
 
     async def _take(self, piece: Slice, park: Park) -> None:
         place = (piece.topic, piece.partition)
-        if place not in self._read or piece.end <= self._read[place]:
+        start = self._read.get(place)
+        if start is None:
             return
-        batch, bad = read_batch(piece.records)
-        if bad:
-            by_offset = {record.offset: record for record in piece.records}
+        # Records from before a seek may still come.
+        records = [record for record in piece.records if record.offset >= start]
+        if not records:
+            return
+        batch, bad = await asyncio.to_thread(read_batch, records)
+        # Bad observations are parked by the runner, which reads them too.
+        if bad and piece.topic != OBSERVATIONS.name:
+            by_offset = {record.offset: record for record in records}
             await park([(by_offset[one.at.offset], one) for one in bad if one.at is not None])
-        if batch is not None:
-            self._waiting[piece.topic].append(await asyncio.to_thread(table_of, batch))
-            self._oldest = self._oldest or monotonic()
+        table = await asyncio.to_thread(table_of, batch) if batch is not None else None
+        if self._read.get(place) != start:
+            return  # taken away meanwhile
+        if table is not None:
+            self._waiting[piece.topic].append(table)
+        self._oldest = self._oldest or monotonic()
         self._read[place] = piece.end
 
     def _due(self) -> bool:
-        rows = sum(len(table) for tables in self._waiting.values() for table in tables)
         old = self._oldest is not None and monotonic() - self._oldest > MAX_AGE_S
-        return rows >= MAX_ROWS or old or (self._asked.is_set() and self._read != self._stored)
+        return self.rows_waiting() >= MAX_ROWS or old or (self._asked and self._read != self._stored)
 
     async def _flush(self) -> None:
-        self._asked.clear()
-        for topic, tables in self._waiting.items():
-            moved = {p: end for (t, p), end in self._read.items() if t == topic and self._stored[t, p] != end}
-            if not moved:
-                continue
-            # Without a row too: the positions must move past records that were parked.
-            rows = pa.concat_tables(tables) if tables else SCHEMAS[topic].empty_table()
-            await asyncio.to_thread(self._tables.append, topic, rows, moved)
-            self._waiting[topic] = []
-            self._stored |= {(topic, partition): end for partition, end in moved.items()}
+        self._asked = False
+        for topic in TOPICS:
+            moved = {
+                place[1]: (self._stored[place], end)
+                for place, end in self._read.items()
+                if place[0] == topic and self._stored[place] != end
+            }
+            if moved:
+                await self._append(topic, moved)
         self._oldest = None
+
+    async def _append(self, topic: str, moved: dict[int, tuple[int, int]]) -> None:
+        tables = self._waiting[topic]
+        # Without a row too: the positions must move past records that were parked.
+        rows = pa.concat_tables(tables) if tables else SCHEMAS[topic].empty_table()
+        await asyncio.to_thread(self._tables.append, topic, rows, moved)
+        self._told(topic, len(rows))
+        for partition, (_, end) in moved.items():
+            # A partition that was taken away meanwhile is not ours to speak of, although its rows are stored.
+            if self._read.get((topic, partition)) is not None:
+                self._stored[topic, partition] = end
+        if self._waiting[topic] is tables:
+            self._waiting[topic] = []
+
+
+async def hint(consumer: Consumer, positions: Mapping[TopicPartition, int]) -> None:
+    """Lag tools see where we are, where the broker takes it. Nothing of ours is decided by it."""
+    try:
+        await consumer.hint(positions)
+    except TryAgain:
+        return

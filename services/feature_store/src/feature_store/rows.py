@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from driftloop_bus.batches import AnyBatch, ObservationBatch, OutcomeBatch, PredictionBatch
+from driftloop_bus.columns import as_objects
 from driftloop_contracts.topics import OBSERVATIONS, OUTCOMES, PREDICTIONS
 
 TIME: Final = pa.timestamp("us", "UTC")
@@ -58,7 +60,7 @@ def _prediction(batch: PredictionBatch) -> list[Any]:
     return [
         batch.times, batch.models, batch.prediction_ids, batch.versions, batch.variants, batch.entities, batch.scores,
         classes, _objects(batch.features, len(batch)), _objects(batch.keys, len(batch)),
-        _objects({view: np.where(at == 0, None, at.astype(object)) for view, at in batch.feature_times.items()}, len(batch)),
+        _objects({view: _moments(times) for view, times in batch.feature_times.items()}, len(batch)),
     ]  # fmt: skip
 
 
@@ -88,11 +90,15 @@ def _objects(columns: Mapping[str, Any], n: int) -> list[str]:
     ]
 
 
-def _values(column: Any) -> Sequence[Any]:
-    if column.dtype == np.float64:
-        present = ~np.isnan(column)
-        return np.where(present, column.astype(object), None).tolist()  # type: ignore[no-any-return]  # a list of objects
-    return column.tolist()  # type: ignore[no-any-return]  # as above
+def _values(column: npt.NDArray[Any]) -> list[Any]:
+    values: list[Any] = as_objects(column).tolist()
+    return values
+
+
+def _moments(times: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+    moments = times.astype(object)
+    moments[times == 0] = None
+    return moments
 
 
 def _text(value: Any) -> str:

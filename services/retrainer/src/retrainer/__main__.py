@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Final
 
 from driftloop_artifacts import ArtifactStore
@@ -9,7 +10,7 @@ from driftloop_bus.runner import on
 from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared
 from driftloop_contracts.loop import DatasetBuilt, DatasetFailed, RetrainRequested
 from driftloop_kit.entry import main
-from driftloop_kit.jobs import Job, JobKind, Jobs
+from driftloop_kit.jobs import Job, JobFailed, JobKind, Jobs
 from driftloop_kit.service import Context, Service
 from retrainer.executor import Executor
 from retrainer.handlers import TRAINING, Retrainer
@@ -27,7 +28,15 @@ def build(settings: Settings) -> Service[Retrainer]:
     executor = Executor(artifacts, settings.code_path, settings.tracking_uri, settings.data)
 
     async def train(context: Context[Retrainer], job: Job) -> dict[str, object]:
-        return await executor.run(job.id, job.payload)
+        model, began = job.payload["training"]["model"], monotonic()
+        try:
+            candidate = await executor.run(job.id, job.payload)
+        except JobFailed as failed:
+            context.telemetry.count("driftloop_trainings", 1, model, failed.kind)
+            raise
+        context.telemetry.count("driftloop_trainings", 1, model, "trained")
+        context.telemetry.time("driftloop_training_seconds", monotonic() - began, model)
+        return candidate
 
     async def on_demand(context: Context[Retrainer]) -> None:
         context.health.fact("training", executor.running)
