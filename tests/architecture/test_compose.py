@@ -101,14 +101,18 @@ def keeps(name: str) -> bool:
     return any((ROOT / "services" / name / "src" / name / "migrations").glob("*.sql"))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_service_has_a_block_whose_settings_it_accepts(name: str, compose: Block) -> None:
-    assert misfits(name, compose["services"][name]) == []
+# All services at once: a new one obeys the rules of the house before it has a block.
+def test_every_service_has_a_block_whose_settings_it_accepts(compose: Block) -> None:
+    assert [name for name in NAMES if name not in compose["services"]] == []
+    assert {name: found for name in NAMES if (found := misfits(name, compose["services"][name]))} == {}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_image_and_port_are_those_of_its_dockerfile(name: str, compose: Block) -> None:
-    block = compose["services"][name]
+def test_image_and_port_are_those_of_its_dockerfile(compose: Block) -> None:
+    for name in NAMES:
+        check_image_and_port(name, compose["services"][name])
+
+
+def check_image_and_port(name: str, block: Block) -> None:
     dockerfile = ROOT / block["build"]["dockerfile"]
     assert dockerfile == ROOT / "services" / name / "Dockerfile"
     (exposed,) = re.findall(r"^EXPOSE (\d+)$", dockerfile.read_text(), re.MULTILINE)
@@ -120,8 +124,13 @@ def test_image_and_port_are_those_of_its_dockerfile(name: str, compose: Block) -
     assert f'"{name}"' in block["environment"]["DRIFTLOOP_HTTP_NAMES"], "known under its name in the network"
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if keeps(name)])
-def test_a_service_with_tables_is_migrated_by_their_owner_before_it_starts(name: str, compose: Block) -> None:
+def test_a_service_with_tables_is_migrated_by_their_owner_before_it_starts(compose: Block) -> None:
+    for name in NAMES:
+        if keeps(name):
+            check_migration(name, compose)
+
+
+def check_migration(name: str, compose: Block) -> None:
     job, block = compose["services"][f"{name}-migrate"], compose["services"][name]
     variable = f"{name.upper()}_DATABASE_URL"
     assert job["command"] == ["python", "-m", name, "migrate"]
