@@ -24,7 +24,8 @@ def why(
     as_json: Annotated[bool, typer.Option("--json", help="The events whole, one JSON list.")] = False,
 ) -> None:
     """Tell why the model's champion is live: every event of the chain, the first cause first."""
-    chain = ask("registry", f"/loop/models/{model}/why")
+    # The registry answers from what is live backwards.
+    chain = ask("registry", f"/loop/models/{model}/why")[::-1]
     tipped = tipped_by(chain)
     if as_json:
         print(json.dumps([tipped, *chain] if tipped else chain, indent=1))
