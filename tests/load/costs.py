@@ -19,6 +19,7 @@ NAN: Final = float("nan")
 IDLE_SHARE: Final = 0.04
 LOOK_S: Final = 0.05
 LOOKS: Final = 4
+HAS_CLOCKS: Final[bool] = sys.platform == "linux"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def scale() -> Scale:
 
 def cpu_s(pid: int) -> float:
     """User and system time of a process with all its threads."""
-    if sys.platform == "linux":
+    if HAS_CLOCKS:
         # The process' own clock counts nanoseconds, /proc/<pid>/stat hundredths of a second. See clock_getcpuclockid(3).
         return time.clock_gettime((~pid << 3) | 2)
     times = psutil.Process(pid).cpu_times()
@@ -99,11 +100,15 @@ class Cell:
 
 @dataclass
 class Table:
-    """Rows that were measured in one run. `ratio` compares with the row `ours`, `x floor` with the row `floor`."""
+    """Rows that were measured in one run.
+
+    `ratio` is a row's CPU over that of the row `ours`, `with db` the same with the database's, `x floor` its CPU over that of
+    the row `floor`, the least that anybody can pay.
+    """
 
     title: str
     ours: str
-    floor: str
+    floor: str = ""
     rows: dict[str, list[Cell]] = field(default_factory=dict)
 
     def add(self, row: str, cell: Cell) -> None:
@@ -122,20 +127,32 @@ class Table:
         rounds = max(len(cells) for cells in self.rows.values())
         load = os.getloadavg()[0]
         print(f"\n{self.title} · median of {rounds} round{'s' * (rounds > 1)} · load average {load:.1f}")
-        heads = ("cpu us", "db us", "ratio", "x floor", "p50 ms", "p99 ms")
-        print(f"{'row':<44}" + "".join(f"{head:>9}" for head in heads))
-        for row in self.rows:
-            figures = (
-                self.cpu_us(row), self._middle(row, "db_us"), self.ratio(row, self.ours), self.ratio(row, self.floor),
-                self._middle(row, "p50_ms"), self._middle(row, "p99_ms"),
-            )  # fmt: skip
-            print(f"{row:<44}" + "".join(_figure(figure) for figure in figures))
+        figures = {row: self._figures(row) for row in self.rows}
+        heads = [head for head in next(iter(figures.values())) if any(f[head] == f[head] for f in figures.values())]
+        print(f"{'row':<46}" + "".join(f"{head:>10}" for head in heads))
+        for row, found in figures.items():
+            print(f"{row:<46}" + "".join(_shown(found[head]) for head in heads))
+
+    def _figures(self, row: str) -> dict[str, float]:
+        found = {
+            "cpu us": self.cpu_us(row),
+            "db us": self._middle(row, "db_us"),
+            "ratio": self.ratio(row, self.ours),
+            "x floor": self.ratio(row, self.floor) if self.floor else NAN,
+        }
+        if any(cell.db_us == cell.db_us for cells in self.rows.values() for cell in cells):
+            found["with db"] = self._whole(row) / self._whole(self.ours)
+        return found | {f"{name} ms": self._middle(row, f"{name}_ms") for name in ("p50", "p99")}
+
+    def _whole(self, row: str) -> float:
+        database = self._middle(row, "db_us")
+        return self.cpu_us(row) + (database if database == database else 0.0)
 
     def _middle(self, row: str, name: str) -> float:
-        return statistics.median(getattr(cell, name) for cell in self.rows[row])
+        return float(statistics.median(getattr(cell, name) for cell in self.rows[row]))
 
 
-def _figure(value: float) -> str:
+def _shown(value: float) -> str:
     if value != value:
-        return f"{'-':>9}"
-    return f"{value:>9.{2 if value < 100 else 0}f}"
+        return f"{'-':>10}"
+    return f"{value:>10.{2 if value < 100 else 0}f}"

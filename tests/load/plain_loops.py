@@ -12,12 +12,12 @@ import pyarrow as pa
 import uvloop
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from river.drift import ADWIN
+from tests.load.costs import small_heap
+from tests.load.world import FEATURES, Stretch
 
 from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.reading import read_batch
 from driftloop_contracts.topics import PREDICTIONS
-from tests.load.costs import small_heap
-from tests.load.world import FEATURES, Stretch
 
 FLOOR: Final = "floor: getmany, records only"
 DECODED: Final = "plain loop: getmany, decoded"
@@ -41,7 +41,9 @@ def cpu_of(row: str, kafka: str, form: str, stretches: Sequence[Stretch]) -> flo
 
 
 async def _read_by_hand(kafka: str, stretches: Sequence[Stretch], look: Look) -> float:
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False, max_partition_fetch_bytes=FETCH_BYTES)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka, enable_auto_commit=False, max_partition_fetch_bytes=FETCH_BYTES
+    )
     await consumer.start()
     try:
         left = {TopicPartition(one.topic, one.partition): one.end for one in stretches}
@@ -78,11 +80,11 @@ async def _read_by_us(kafka: str, stretches: Sequence[Stretch]) -> float:
             consumer.seek(one.topic, one.partition, one.start)
         left = set(wanted)
         while left:
-            for one in await consumer.poll(5_000, 500):
-                if (place := (one.topic, one.partition)) in left:
-                    _, bad = read_batch(one.records)
+            for found in await consumer.poll(5_000, 500):
+                if (place := (found.topic, found.partition)) in left:
+                    _, bad = read_batch(found.records)
                     assert not bad
-                    left -= {place} if one.end >= wanted[place].end else set()
+                    left -= {place} if found.end >= wanted[place].end else set()
         return time.process_time() - began
     finally:
         await log.close()
@@ -109,7 +111,9 @@ def _documents(records: Sequence[ConsumerRecord]) -> Decoded:
         said = json.loads(record.value)
         if record.topic == PREDICTIONS.name:
             features = said["features"]
-            made.append((record.topic, [said["prediction_id"]], [said["score"]], [[features[name] for name in FEATURES]]))
+            made.append(
+                (record.topic, [said["prediction_id"]], [said["score"]], [[features[name] for name in FEATURES]])
+            )
         else:
             made.append((record.topic, [said["prediction_id"]], [said["value"]], ()))
     return made
@@ -139,9 +143,7 @@ class _Losses:
 
     def __call__(self, records: Sequence[ConsumerRecord]) -> None:
         for topic, ids, said, _ in self._decode(records):
-            mine, others = (
-                (self._scores, self._values) if topic == PREDICTIONS.name else (self._values, self._scores)
-            )
+            mine, others = (self._scores, self._values) if topic == PREDICTIONS.name else (self._values, self._scores)
             for identity, value in zip(ids, said, strict=True):
                 other = others.pop(identity, None)
                 if other is None:

@@ -12,6 +12,9 @@ import asyncpg
 import pytest
 import uvloop
 from services.monitor.tests.process import Running, launch
+from tests.load.costs import Cell, Table, cpu_of_family_s, cpu_s, scale
+from tests.load.plain_loops import FLOOR, ROWS, cpu_of
+from tests.load.world import Model, Stretch, fill, reference
 
 from driftloop_artifacts import ArtifactStore
 from driftloop_bus.codec import encode
@@ -20,9 +23,6 @@ from driftloop_bus.outgoing import PACKED_ROWS
 from driftloop_bus.ports import Outgoing
 from driftloop_bus.routes import reads
 from driftloop_local.stack import LocalStack
-from tests.load.costs import Cell, Table, cpu_of_family_s, cpu_s, scale
-from tests.load.plain_loops import ADWINS, FLOOR, ROWS, cpu_of
-from tests.load.world import Model, Stretch, fill, reference
 
 pytestmark = pytest.mark.stack
 OURS = "monitor: its process"
@@ -71,9 +71,7 @@ class Watched:
 
 
 @pytest.fixture
-def watched(
-    stack: LocalStack, kafka: str, service_database: Callable[[str], str], tmp_path: Path
-) -> Iterator[Watched]:
+def watched(stack: LocalStack, kafka: str, service_database: Callable[[str], str], tmp_path: Path) -> Iterator[Watched]:
     """Both models are declared, deployed and known by their training rows; no data was read yet."""
     models = [Model("json", partition=0), Model("packed", partition=1)]
     url = service_database("monitor")

@@ -168,9 +168,7 @@ def _packed(model: str, rows: Rows) -> list[Outgoing]:
             id=f"oo-{ids[0]}", time=observed[0],
         )  # fmt: skip
         key = model.encode()
-        made.append(
-            Outgoing(PREDICTIONS.name, key, pack_columns(predictions), headers_of(head, "serving", ARROW))
-        )
+        made.append(Outgoing(PREDICTIONS.name, key, pack_columns(predictions), headers_of(head, "serving", ARROW)))
         made.append(Outgoing(OUTCOMES.name, key, pack_columns(outcomes), headers_of(tail, "outside", ARROW)))
     return made
 

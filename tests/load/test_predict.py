@@ -1,0 +1,179 @@
+"""CPU per request of serving as it ships, beside a server that answers fixed bytes and one that people write by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import numpy as np
+import pytest
+import uvloop
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from tests.load.by_hand import COEFFICIENTS, FEATURES, MODEL
+from tests.load.costs import Cell, Table, cpu_s, scale, settle
+from tests.load.driver import drive, request
+
+from driftloop_artifacts import ArtifactStore
+from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ServedVersion
+from driftloop_contracts.documents import ModelDeclaration
+from driftloop_models import Encoder, Linear, TableModel, save
+from driftloop_models.fields import NumberField
+from serving.testing import NOON, an_event
+from serving.testing.process import ServingProcess, publish, running
+
+pytestmark = pytest.mark.stack
+HERE: Final = Path(__file__).parent
+PATH: Final = f"/predict/{MODEL}"
+FLOOR: Final = "floor: uvicorn, fixed bytes"
+BY_HAND: Final = "FastAPI, pydantic, scikit-learn"
+WITH_EVENT: Final = "the same, and an aiokafka send"
+OURS: Final = "serving: its process, events sent"
+# One-row scores of both models agree to rounding.
+TOLERANCE: Final = 1e-9
+STARTED_WITHIN_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One that is up."""
+
+    name: str
+    port: int
+    pid: int
+
+    def answer(self, body: bytes) -> dict[str, Any]:
+        url, kind = f"http://127.0.0.1:{self.port}{PATH}", {"content-type": "application/json"}
+        said = httpx.post(url, content=body, headers=kind, trust_env=False, timeout=30)
+        assert said.status_code == httpx.codes.OK, said.text
+        return dict(said.json())
+
+    def measured(self, bodies: Sequence[bytes], connections: int) -> Cell:
+        """CPU until the server is idle again: what is left behind the last answer counts too."""
+        before = cpu_s(self.pid)
+        answers = uvloop.run(drive(self.port, [request(PATH, body) for body in bodies], connections))
+        settle(self.pid)
+        spent = cpu_s(self.pid) - before
+        assert (len(answers.seconds), answers.refused) == (len(bodies), 0)
+        return Cell(spent * 1e6 / len(bodies), p50_ms=answers.percentile_ms(50), p99_ms=answers.percentile_ms(99))
+
+
+@pytest.fixture
+def servers(kafka: str, tmp_path: Path) -> Iterator[list[Server]]:
+    """All are up and warm, serving last."""
+    topic = f"load-by-hand-{uuid.uuid4().hex[:8]}"
+    uvloop.run(_made(kafka, topic))
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(_uvicorn(FLOOR, "by_hand:bare")),
+            stack.enter_context(_uvicorn(BY_HAND, "by_hand:predict_app", "--factory")),
+            stack.enter_context(
+                _uvicorn(WITH_EVENT, "by_hand:predict_app", "--factory", LOAD_KAFKA=kafka, LOAD_TOPIC=topic)
+            ),
+        ]
+        serving = stack.enter_context(running(kafka, tmp_path))
+        uvloop.run(_deployed(serving))
+        assert serving.process is not None
+        started.append(Server(OURS, serving.port, serving.process.pid))
+        for server in started:
+            _wait_for(server)
+            settle(server.pid)
+        yield started
+
+
+def test_one_prediction(servers: list[Server]) -> None:
+    bodies = _bodies(scale().requests)
+    _compare(servers, bodies[:20])
+    for connections in scale().connections:
+        table = Table(f"one prediction over HTTP, linear, 26 features, {connections} connections", OURS, FLOOR)
+        for server in servers:
+            server.measured(bodies[:100], connections)
+        for _ in range(scale().rounds):
+            for server in servers:
+                table.add(server.name, server.measured(bodies, connections))
+        table.show()
+    print("p50 and p99 hold for this run's machine and load alone: compare them within it, never publish them")
+
+
+def _compare(servers: Sequence[Server], bodies: Sequence[bytes]) -> None:
+    """Whoever answers by a model answers the same."""
+    by_hand, _, ours = servers[1:]
+    for body in bodies:
+        expected, said = by_hand.answer(body), ours.answer(body)
+        assert abs(expected["score"] - said["score"]) < TOLERANCE
+        assert expected["prediction"] == said["prediction"]
+
+
+def _bodies(count: int) -> list[bytes]:
+    rows = np.random.default_rng(7).normal(size=(count, len(FEATURES))).round(6).tolist()
+    return [json.dumps({"features": dict(zip(FEATURES, row, strict=True))}).encode() for row in rows]
+
+
+@contextmanager
+def _uvicorn(name: str, app: str, *more: str, **environment: str) -> Iterator[Server]:
+    """At its kindest settings: one worker on uvloop and httptools, no access log."""
+    port = _free_port()
+    command = [
+        sys.executable, "-m", "uvicorn", app, *more, "--app-dir", str(HERE), "--port", str(port), "--loop", "uvloop",
+        "--http", "httptools", "--no-access-log", "--log-level", "warning",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1", **environment})
+    try:
+        yield Server(name, port, process.pid)
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def _wait_for(server: Server) -> None:
+    deadline = time.monotonic() + STARTED_WITHIN_S
+    while time.monotonic() < deadline:
+        try:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=1):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"{server.name} did not start")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def _made(kafka: str, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(topic, 1, 1)])
+    finally:
+        await admin.close()
+
+
+async def _deployed(serving: ServingProcess) -> None:
+    """The linear model answers."""
+    fields = tuple(NumberField(name, "number", fill=0.0, center=0.0, scale=1.0, flagged=False) for name in FEATURES)
+    model = TableModel(Encoder("one_hot", fields), Linear(COEFFICIENTS, np.zeros(1)), "binary", (False, True))
+    digest = str(await ArtifactStore.open(serving.artifacts).put(save(model)))
+    features = dict.fromkeys(FEATURES, "number")
+    document = ModelDeclaration.model_validate(
+        {"model": MODEL, "owner": "ops", "task": "binary", "features": features, "train": {"entry": "load.train:train"}}
+    )
+    champion = ServedVersion(
+        version="1", artifact_digest=digest, artifact_format="driftloop-table-model", features=features, since=NOON
+    )
+    declared = ModelDeclared(model=MODEL, document=document, digest="sha256:0", applied_by="ops")
+    deployed = DeploymentChanged(model=MODEL, revision=1, champion=champion, challengers=[], reason="first")
+    await publish(serving.kafka, "registry", [an_event(declared), an_event(deployed)])
+    await serving.eventually_serves(MODEL, "1")
