@@ -46,7 +46,7 @@ def tipped_by(chain: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {
         "id": cause,
         "type": "driftloop.outcome.observed.v1",
-        "time": row["time"],
+        "time": row.get("time") or row["observed_at"],
         "topic": row["topic"],
         "data": row,
     }

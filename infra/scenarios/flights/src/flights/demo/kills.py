@@ -22,7 +22,10 @@ class Killer:
 
     def __init__(self, kills: int, seed: int) -> None:
         chance = random.Random(seed)
-        self._due = sorted((chance.uniform(0.02, 0.95), chance.choice(PARTS)) for _ in range(kills))
+        # Every part dies once before one dies twice.
+        rounds = [part for _ in range(0, kills, len(PARTS)) for part in chance.sample(PARTS, len(PARTS))]
+        moments = sorted(chance.uniform(0.02, 0.95) for _ in range(kills))
+        self._due = list(zip(moments, rounds[:kills], strict=True))
         self._share = 0.0
         self._moved = asyncio.Event()
 
