@@ -4,6 +4,7 @@
 const folder = document.getElementById("charts");
 const live = document.getElementById("live");
 const charts = new Map();
+const dashes = { "rate of the last 24 h": { steps: [4, 4], word: "dashed" }, "base rate": { steps: [1, 4], word: "dotted" } };
 const toneOf = { drift: "--hot", fault: "--hot", retrain: "--cold", "rolled back": "--hot" };
 
 function css(name) {
@@ -40,12 +41,13 @@ function markers(shown) {
   };
 }
 
+// Versions are drawn through and in colours, the floors they are held to in grey.
 function line(series, place) {
   const isVersion = series.label.startsWith("version");
   return {
     label: series.label,
     stroke: css(isVersion ? `--curve${place % 6}` : "--soft"),
-    dash: isVersion ? undefined : series.label === "base rate" ? [1, 4] : [4, 4],
+    dash: (dashes[series.label] || {}).steps,
     width: isVersion ? 2 : 1.5,
     points: { show: isVersion, size: 5 },
     value: (plot, value) => (value === null || value === undefined ? "–" : value.toFixed(4)),
@@ -76,6 +78,7 @@ function made(shown) {
     axes: [{ ...axis, space: 70, values: dates }, { ...axis, size: 56 }],
     scales: { x: { range: (plot, from, to) => [from - (to - from || 86400) * 0.03, to + (to - from || 86400) * 0.03] } },
     series: [{ label: "window closed", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" }, ...shown.chart.series.map(line)],
+    legend: { markers: { dash: (plot, place) => (dashes[shown.chart.series[place - 1].label] || {}).word || "solid" } },
     hooks: { draw: [markers(shown)], ready: [readLast], setData: [readLast], setCursor: [readLast] },
   };
   return new uPlot(options, columns(shown.chart), shown.box);
