@@ -249,10 +249,10 @@ class _KafkaConsumer:
         if client is None:
             return []
         try:
-            # During a rebalance aiokafka waits longer than it was asked to.
-            found = await asyncio.wait_for(
-                client.getmany(timeout_ms=wait_ms, max_records=max_records), wait_ms / 1000 + 1
-            )
+            # During a rebalance aiokafka waits longer than it was asked to. Not wait_for: before Python 3.12 it swallows a
+            # cancellation that comes together with the records.
+            async with asyncio.timeout(wait_ms / 1000 + 1):
+                found = await client.getmany(timeout_ms=wait_ms, max_records=max_records)
         except TimeoutError:
             found = {}
         except KafkaError as error:

@@ -96,7 +96,9 @@ class MemoryLog:
     async def news(self, wait_s: float) -> None:
         """Something was appended or somebody left, or the time is over."""
         try:
-            await asyncio.wait_for(self._news.wait(), wait_s)
+            # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the news.
+            async with asyncio.timeout(wait_s):
+                await self._news.wait()
         except TimeoutError:
             return
 

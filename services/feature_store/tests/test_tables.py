@@ -1,0 +1,88 @@
+"""The history's tables: rows and positions together, or neither; and one writer a partition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from services.feature_store.tests.world import alone, came_true, packed, predicted
+
+from driftloop_bus.errors import Fenced, TryAgain
+from driftloop_bus.ports import Outgoing, Record
+from driftloop_bus.reading import read_batch
+from driftloop_contracts.topics import OUTCOMES, PREDICTIONS
+from feature_store.rows import table_of
+from feature_store.tables import Tables
+
+
+def rows(*outgoing: Outgoing, start: int = 0) -> Any:
+    """The records from this offset of partition 0 on as rows of their topic's table."""
+    records = [
+        Record(one.topic, 0, start + place, 0, one.key, one.value, one.headers) for place, one in enumerate(outgoing)
+    ]
+    batch, bad = read_batch(records)
+    assert not bad
+    assert batch is not None
+    return table_of(batch)
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Tables:
+    return Tables((tmp_path / "with a space").as_uri())
+
+
+def test_a_partition_stands_at_zero_until_something_is_stored(tables: Tables) -> None:
+    assert tables.position(PREDICTIONS.name, 0) == 0
+    assert tables.versions() == {"predictions": 0, "outcomes": 0, "observations": 0}
+
+
+def test_rows_and_their_position_are_stored_together(tables: Tables, tmp_path: Path) -> None:
+    tables.append(PREDICTIONS.name, rows(alone(predicted(1, 1)), alone(predicted(2, 2))), {0: (0, 2)})
+    again = Tables((tmp_path / "with a space").as_uri())
+    assert again.position(PREDICTIONS.name, 0) == 2
+    assert [row["prediction_id"] for row in again.rows(PREDICTIONS.name, 1).to_pylist()] == ["lateness/1", "lateness/2"]
+
+
+def test_a_position_moves_without_rows_too(tables: Tables) -> None:
+    tables.append(OUTCOMES.name, rows(alone(came_true(1, 1))).slice(1), {3: (0, 9)})
+    assert tables.position(OUTCOMES.name, 3) == 9
+
+
+def test_a_writer_that_lost_its_partition_is_refused(tables: Tables, tmp_path: Path) -> None:
+    """Both stood at 0; the other has appended since."""
+    other = Tables((tmp_path / "with a space").as_uri())
+    assert tables.position(PREDICTIONS.name, 0) == other.position(PREDICTIONS.name, 0) == 0
+    other.append(PREDICTIONS.name, rows(alone(predicted(1, 1))), {0: (0, 1)})
+    with pytest.raises(Fenced, match="stands at 1, the rows start at 0"):
+        tables.append(PREDICTIONS.name, rows(alone(predicted(1, 1))), {0: (0, 1)})
+    other.append(PREDICTIONS.name, rows(alone(predicted(2, 1)), start=1), {1: (0, 1)})
+    assert len(tables.rows(PREDICTIONS.name, 2)) == 2
+
+
+def test_an_old_version_shows_what_was_there_then(tables: Tables) -> None:
+    for number in range(3):
+        tables.append(PREDICTIONS.name, rows(alone(predicted(number, 1)), start=number), {0: (number, number + 1)})
+    assert [len(tables.rows(PREDICTIONS.name, version)) for version in range(4)] == [0, 1, 2, 3]
+
+
+def test_a_row_is_found_by_an_id_with_slashes(tables: Tables) -> None:
+    tables.append(OUTCOMES.name, rows(alone(came_true(1, 1)), alone(came_true(2, 2))), {0: (0, 2)})
+    [found] = tables.find(OUTCOMES.name, "prediction_id", "lateness/2")
+    assert (found["event_id"], found["partition"], found["offset"]) == (came_true(2, 2).id, 0, 1)
+    assert tables.find(OUTCOMES.name, "prediction_id", "nobody's") == []
+
+
+def test_a_packed_record_and_single_ones_are_the_same_rows(tables: Tables) -> None:
+    events = [predicted(number, number, entity=f"flight {number}", keys={"tail": "N1"}) for number in range(3)]
+    one, each = rows(packed(events)), rows(*(alone(event) for event in events))
+    same = [name for name in one.column_names if name not in ("event_id", "offset", "row")]
+    assert one.select(same).to_pylist() == each.select(same).to_pylist()
+    assert (one["offset"].to_pylist(), one["row"].to_pylist()) == ([0, 0, 0], [0, 1, 2])
+    assert len(set(one["event_id"].to_pylist())) == 3
+
+
+def test_while_the_store_is_away_it_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(TryAgain, match="the history in"):
+        Tables((tmp_path / "file").as_uri()).position(PREDICTIONS.name, 0)
