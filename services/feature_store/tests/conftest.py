@@ -2,9 +2,10 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from services.feature_store.tests.process import RunningFeatureStore, place
 
 from driftloop_kit.database import open_database, plain_url
 from driftloop_kit.ledger import PostgresLedger
@@ -27,3 +28,15 @@ async def ledger(feature_store_database: ServiceDatabase) -> AsyncIterator[Postg
     opened = PostgresLedger(await open_database(plain_url(feature_store_database.login_url)), "feature_store")
     yield opened
     await opened.close()
+
+
+@pytest.fixture(scope="module")
+def feature_store(
+    kafka: str, feature_store_database: ServiceDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningFeatureStore]:
+    """The service on the real stack."""
+    running = place(kafka, feature_store_database.login_url, tmp_path_factory.mktemp("feature_store"))
+    running.start()
+    yield running
+    if running.process.poll() is None:
+        running.stop()

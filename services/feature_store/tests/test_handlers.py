@@ -134,14 +134,15 @@ async def test_a_dataset_becomes_one_job_however_often_it_is_asked_for() -> None
     [job] = bench.queue.jobs.values()
     assert job.kind == DATASET
     assert job.payload["observations"] == [[0, 5], [1, 7]]
-    assert job.payload["document"]["model"] == MODEL
+    assert job.payload["declared"]["document"]["model"] == MODEL
     assert job.cause == request.as_cause()
 
 
-async def test_a_dataset_of_a_model_that_nobody_declared_fails_with_the_reason() -> None:
-    [failed] = await Bench().store.on_dataset_requested(wanted({}))
-    assert isinstance(failed.data, DatasetFailed)
-    assert "lateness is not declared" in failed.data.reason
+async def test_a_dataset_of_a_model_whose_declaration_is_not_here_yet_is_a_job_that_waits_for_it() -> None:
+    bench = Bench()
+    assert await bench.store.on_dataset_requested(wanted({})) == []
+    [job] = bench.queue.jobs.values()
+    assert job.payload["declared"] is None
 
 
 async def test_the_end_of_a_job_is_told() -> None:

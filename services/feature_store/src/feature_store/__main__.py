@@ -12,11 +12,12 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from driftloop_artifacts import ArtifactStore
-from driftloop_bus.errors import BadMessage
+from driftloop_bus.errors import BadMessage, TryAgain
 from driftloop_bus.parking import Parked
 from driftloop_bus.ports import Record
 from driftloop_bus.runner import on, on_batch
 from driftloop_contracts.control_plane import ModelDeclared, ViewDeclared
+from driftloop_contracts.documents import ModelDeclaration
 from driftloop_contracts.loop import DatasetRequested
 from driftloop_contracts.topics import OBSERVATIONS
 from driftloop_kit.entry import main
@@ -51,7 +52,7 @@ def build(settings: Settings) -> Service[FeatureStore]:
             group.create_task(look_after(context, history))
 
     async def gather(context: Context[FeatureStore], job: Job) -> dict[str, Any]:
-        return await gathering.run(job.payload)
+        return await gathering.run(job.payload, *await declaration(context, job))
 
     def api(context: Context[FeatureStore]) -> FastAPI:
         app = feast.app(context, settings.project, stores, lambda: datetime.now(UTC))
@@ -77,6 +78,18 @@ def build(settings: Settings) -> Service[FeatureStore]:
 def stores(connection: Any) -> tuple[PostgresOnline, PostgresDeclarations]:
     """The two stores on one connection."""
     return PostgresOnline(connection), PostgresDeclarations(connection)
+
+
+async def declaration(context: Context[FeatureStore], job: Job) -> tuple[ModelDeclaration, str]:
+    """The declaration that was known when the job was left, else today's. Raises TryAgain while there is none."""
+    if (then := job.payload["declared"]) is not None:
+        return ModelDeclaration.model_validate(then["document"]), then["digest"]
+    model = job.payload["request"]["model"]
+    async with context.read() as connection:
+        found = await PostgresDeclarations(connection).model(model)
+    if found is None:
+        raise TryAgain(f"model {model} is not declared yet; apply its declaration")
+    return found
 
 
 async def park(context: Context[FeatureStore], bad: Sequence[tuple[Record, BadMessage]]) -> None:

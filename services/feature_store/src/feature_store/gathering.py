@@ -34,10 +34,9 @@ class Gathering:
         self._history = history
         self._artifacts = artifacts
 
-    async def run(self, payload: dict[str, Any]) -> dict[str, Any]:
+    async def run(self, payload: dict[str, Any], declared: ModelDeclaration, declaration_digest: str) -> dict[str, Any]:
         """`DatasetBuilt` as JSON. Raises JobFailed when there are too few rows, TryAgain while a dependency is away."""
         request = DatasetRequested.model_validate(payload["request"])
-        declared = ModelDeclaration.model_validate(payload["document"])
         wanted = wanted_of(request, declared, payload["observations"])
         try:
             await asyncio.wait_for(self._history.cover(wanted.ends), COVER_DEADLINE_S)
@@ -55,7 +54,7 @@ class Gathering:
             digest = await self._artifacts.put(data)
         except StoreUnavailable as away:
             raise TryAgain(str(away)) from away
-        built = described(request, dataset, versions, payload["declaration_digest"], wanted, digest, len(data))
+        built = described(request, dataset, versions, declaration_digest, wanted, digest, len(data))
         return built.model_dump(mode="json")
 
     def _assembled(self, wanted: Wanted, versions: dict[str, int]) -> Dataset:

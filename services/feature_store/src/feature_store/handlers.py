@@ -9,6 +9,7 @@ from driftloop_bus.batches import ObservationBatch
 from driftloop_contracts import AnyEvent, Cause, Event, caused, derived_id
 from driftloop_contracts.control_plane import ModelDeclared, ViewDeclared
 from driftloop_contracts.data_plane import FeaturesUpdated, ObservationMade
+from driftloop_contracts.documents import ModelDeclaration
 from driftloop_contracts.loop import DatasetBuilt, DatasetFailed, DatasetRequested
 from driftloop_contracts.topics import OBSERVATIONS
 from driftloop_kit.jobs import Done, Job, JobEnd
@@ -56,23 +57,16 @@ class FeatureStore:
     async def on_dataset_requested(self, event: Event[DatasetRequested]) -> list[AnyEvent]:
         """A job is queued that gathers the rows, its id derived from the event: twice delivered, one dataset.
 
-        What the request does not name (the observations) is pinned here: the same job on the same log gives the same bytes.
+        What the request does not name (the observations, the declaration) is pinned here: the same job on the same log gives
+        the same bytes. A declaration that was not heard yet is waited for by the job, so that other models' go on.
         """
         request = event.data
         declared = await self.declarations.model(request.model)
-        if declared is None:
-            reason = f"model {request.model} is not declared; apply its declaration first"
-            return [
-                caused(
-                    DatasetFailed(model=request.model, request_id=request.request_id, reason=reason), event.as_cause()
-                )
-            ]
         ends = await self.declarations.handled(OBSERVATIONS.name)
         payload: dict[str, Any] = {
             "request": request.model_dump(mode="json"),
-            "document": declared[0].model_dump(mode="json"),
-            "declaration_digest": declared[1],
             "observations": [[partition, end] for partition, end in sorted(ends.items())],
+            "declared": declared and pinned(*declared),
         }
         await self.jobs.add(derived_id(event.id, DATASET), DATASET, payload, event.as_cause())
         return []
@@ -86,6 +80,11 @@ class FeatureStore:
         request = job.payload["request"]
         failed = DatasetFailed(model=request["model"], request_id=request["request_id"], reason=end.reason)
         return [caused(failed, job.cause)]
+
+
+def pinned(document: ModelDeclaration, digest: str) -> dict[str, Any]:
+    """The declaration as a job keeps it."""
+    return {"document": document.model_dump(mode="json"), "digest": digest}
 
 
 def updated(reading: Reading, cause: Cause) -> AnyEvent:
