@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from services.feature_store.tests.world import MODEL, at, batch, model_declared, observed, view_declared, wanted
 
+from driftloop_bus.errors import BadMessage, Position
 from driftloop_contracts import AnyEvent, Cause, Event
 from driftloop_contracts.data_plane import FeaturesUpdated, ObservationMade
 from driftloop_contracts.loop import DatasetBuilt, DatasetFailed
@@ -82,6 +84,12 @@ async def test_a_missing_value_replaces_one_that_was_there() -> None:
     await bench.store.on_observations(batch(observed(1, 7.0)))
     await bench.store.on_observations(batch(observed(2, None)))
     assert await bench.wind() is None
+
+
+async def test_a_name_that_postgres_can_not_hold_is_a_bad_message_at_its_place() -> None:
+    with pytest.raises(BadMessage, match="NUL") as bad:
+        await Bench().store.on_observations(batch(observed(1, 7.0), observed(2, 7.0, "a\x00b")))
+    assert bad.value.at == Position(OBSERVATIONS.name, 0, 1)
 
 
 READINGS = st.lists(

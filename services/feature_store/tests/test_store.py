@@ -9,6 +9,7 @@ from itertools import permutations
 import pytest
 from services.feature_store.tests.world import MODEL, START, model, view
 
+from driftloop_contracts.documents import ModelDeclaration
 from driftloop_contracts.topics import OBSERVATIONS
 from driftloop_kit.ledger import PostgresLedger
 from feature_store.domain import Reading
@@ -60,7 +61,7 @@ class OnlineContract:
             assert kept.event_id == "b"
 
     async def test_values_of_every_kind_come_back_as_they_were(self, online: Online) -> None:
-        values = {"wind": 1.5, "gust": None, "sky": "clear ☀", "open": True, "runway": 4}
+        values = {"wind": 1.5, "gust": None, "sky": "clear ☀\x00", "open": True, "runway": 4}
         await online.put([Reading(*KEY, values, START, 0, "a")])
         assert (await online.get([KEY]))[KEY].values == values
 
@@ -73,6 +74,14 @@ class DeclarationsContract:
         await declarations.put_model(model(), "sha256:a")
         await declarations.put_model(model(), "sha256:b")
         assert await declarations.model(MODEL) == (model(), "sha256:b")
+
+    async def test_features_keep_the_order_in_which_they_were_declared(self, declarations: Declarations) -> None:
+        names = ["zeta", "a_very_long_name", "b", "alpha"]
+        document = {**model().model_dump(), "features": {name: {"type": "number"} for name in names}}
+        await declarations.put_model(ModelDeclaration.model_validate(document), "sha256:a")
+        kept = await declarations.model(MODEL)
+        assert kept is not None
+        assert list(kept[0].features) == names
 
     async def test_views_are_known_by_their_names(self, declarations: Declarations) -> None:
         await declarations.put_view(view(ttl="1h"))

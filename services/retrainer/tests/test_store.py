@@ -24,6 +24,15 @@ class RequestsContract:
         assert await requests.declaration(MODEL) == (document(entry="samples:boosted"), "sha256:b")
         assert await requests.models() == {MODEL}
 
+    async def test_features_keep_the_order_in_which_they_were_declared(self, requests: Requests) -> None:
+        names = ["zeta", "a_very_long_name", "b", "alpha"]
+        await requests.put_declaration(
+            document(features=dict.fromkeys(names, "number"), segments=[], gate={"slices": []}), "sha256:a"
+        )
+        kept = await requests.declaration(MODEL)
+        assert kept is not None
+        assert list(kept[0].features) == names
+
     async def test_an_older_deployment_never_replaces_a_newer(self, requests: Requests) -> None:
         assert await requests.deployment(MODEL) is None
         for revision, version in ((1, None), (3, "2"), (2, "1"), (3, "9")):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from driftloop_bus.batches import ObservationBatch
+from driftloop_bus.errors import BadMessage, Position
 from driftloop_contracts import AnyEvent, Cause, Event, caused, derived_id
 from driftloop_contracts.control_plane import ModelDeclared, ViewDeclared
 from driftloop_contracts.data_plane import FeaturesUpdated, ObservationMade
@@ -103,6 +104,10 @@ def updated(reading: Reading, cause: Cause) -> AnyEvent:
 
 
 def _readings(batch: ObservationBatch) -> list[Reading]:
+    for row, entity in enumerate(batch.entities):
+        if "\x00" in entity:
+            at = Position(batch.topic, batch.partition, int(batch.offsets[row]))
+            raise BadMessage(f"an entity's name may not hold a NUL, got {entity!r:.80}", at=at)
     return [
         Reading(
             batch.views[row],

@@ -34,7 +34,7 @@ class MemoryOnline:
 
 _PUT = """
 INSERT INTO online (view, entity, values, time, revision, event_id)
-SELECT * FROM unnest($1::text[], $2::text[], $3::jsonb[], $4::timestamptz[], $5::int[], $6::text[])
+SELECT * FROM unnest($1::text[], $2::text[], $3::json[], $4::timestamptz[], $5::int[], $6::text[])
 ON CONFLICT (view, entity) DO UPDATE
 SET values = excluded.values, time = excluded.time, revision = excluded.revision,
     event_id = excluded.event_id

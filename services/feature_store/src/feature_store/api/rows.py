@@ -33,8 +33,8 @@ def rows_of(view: ViewDeclaration, df: Columns) -> list[Event[ObservationMade]]:
 
 def _row(view: ViewDeclaration, row: dict[str, Scalar]) -> Event[ObservationMade]:
     values = {name: _value(row[name], name, kind) for name, kind in view.features.items()}
-    if row[view.entity] is None:
-        raise Mistake(f"the join key {view.entity} is missing in a row")
+    if row[view.entity] is None or "\x00" in str(row[view.entity]):
+        raise Mistake(f"the join key {view.entity} is missing in a row, or holds a NUL")
     time, entity = _moment(row["event_timestamp"], "event_timestamp"), entity_text(row[view.entity])
     created = None if row.get("created") is None else _moment(row["created"], "created")
     try:
