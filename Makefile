@@ -1,7 +1,7 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Everything they need is set up by `make setup`.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint types schemas pins service bench clean up down
+.PHONY: help setup demo test unit check lint types schemas pins service bench clean up down
 
 PYTHON ?= python3
 VENV := .venv
@@ -38,7 +38,10 @@ down: ## Stop them
 	@$(BIN)/driftloop down
 
 test: setup ## All tests: under ten minutes on two cores
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadscope
+
+unit: setup ## Architecture, unit and handler tests, without a broker: under a minute
+	@$(BIN)/python -m pytest -q -n 2 -m "not (stack or journey or browser or process or world)"
 
 check: lint types ## Everything that needs no running part
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 REPOSITORY = Path(__file__).parents[3]
 COPIED = ("pyproject.toml", "conftest.py", "contracts", "libs", "infra", "services", "tests/architecture")
 NAME = "price_watch"

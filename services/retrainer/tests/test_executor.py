@@ -25,6 +25,8 @@ from driftloop_models import check_golden, load
 from retrainer.executor import Executor
 from retrainer.handlers import dataset_wanted, training_payload
 
+pytestmark = pytest.mark.process
+
 CODE = str(Path(__file__).parent / "code")
 MAX_BYTES = 100_000_000
 

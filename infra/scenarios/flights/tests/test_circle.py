@@ -2,9 +2,13 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from flights.offline import Circle, Seen, watch, when
 from flights.story import CHAMPION_UNTIL
 from flights.times import minutes_at
+
+pytestmark = pytest.mark.world
 
 
 def june(day: int) -> datetime:

@@ -10,6 +10,8 @@ from flights.story import FAULT_CHAMPION_UNTIL, FAULT_FROM, FAULT_UNTIL
 from flights.times import DAY, minutes_at
 from flights.world import World
 
+pytestmark = pytest.mark.world
+
 SINCE, UNTIL = minutes_at(FAULT_FROM), minutes_at(FAULT_UNTIL)
 
 

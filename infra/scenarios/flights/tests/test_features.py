@@ -15,6 +15,8 @@ from flights.source import Source
 from flights.times import minutes_at
 from flights.world import World
 
+pytestmark = pytest.mark.world
+
 ROWS = 300
 
 

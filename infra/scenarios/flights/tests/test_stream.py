@@ -11,6 +11,8 @@ from flights.story import HARD_REPLAY_UNTIL, REPLAY_FROM, REPLAY_UNTIL
 from flights.stream import Slice, requests
 from flights.world import World
 
+pytestmark = pytest.mark.world
+
 
 @pytest.fixture(scope="module")
 def history(world: World) -> Slice:

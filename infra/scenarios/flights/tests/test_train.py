@@ -13,6 +13,8 @@ from flights.story import CHAMPION_UNTIL
 from flights.times import minutes_at
 from flights.train import train
 
+pytestmark = pytest.mark.world
+
 
 @pytest.fixture(scope="module")
 def rows(year: Seen) -> pa.Table:

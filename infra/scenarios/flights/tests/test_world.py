@@ -11,6 +11,8 @@ from flights.source import Source
 from flights.times import minutes_at, scheduled_arrivals, scheduled_departures
 from flights.world import World
 
+pytestmark = pytest.mark.world
+
 
 def test_336776_flights_of_which_9430_never_get_an_outcome(world: World) -> None:
     assert len(world) == 336_776
