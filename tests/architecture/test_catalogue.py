@@ -1,0 +1,175 @@
+"""What a service hears and says, and what its page promises of both, is what the catalogue gives it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from tree import SERVICES, Module, modules
+
+from driftloop_bus.routes import plan, reads
+from driftloop_contracts.topics import BY_NAME, FACTS, TOPICS, topic_for
+from driftloop_kit.service import Service
+from driftloop_kit.settings import ServiceSettings, from_environment
+
+NAMES = [source.name for source in SERVICES]
+# A process beside its service, with a group of its own.
+ROLLUPS = "monitor-rollups"
+# In the catalogue, and nobody says them yet: the README's last section tells so. What is built leaves this set.
+NOT_SAID_YET = {"BlindnessDetected", "SchemaBroken"}
+# A class handed to one of these is heard or asked about, not made.
+HEARS = {"on", "isinstance", "topic_for"}
+CLASSES = {fact.__name__: fact for fact in FACTS.values()}
+
+
+def place(name: str, folder: Path) -> dict[str, str]:
+    """All that any service must be told; nothing is connected to."""
+    return {
+        "PATH": os.environ["PATH"],
+        "DRIFTLOOP_KAFKA": "127.0.0.1:9",
+        "DRIFTLOOP_ARTIFACTS": (folder / "artifacts").as_uri(),
+        "DRIFTLOOP_HISTORY": (folder / "history").as_uri(),
+        "DRIFTLOOP_DATA": str(folder / "data"),
+        f"{name.upper()}_HTTP_PORT": "0",
+        f"{name.upper()}_DATABASE_URL": f"postgresql://{name}@127.0.0.1:9/{name}",
+    }
+
+
+def settings_of(name: str) -> type[ServiceSettings]:
+    found: type[ServiceSettings] = importlib.import_module(f"{name}.settings").Settings
+    return found
+
+
+def built(name: str, folder: Path) -> Service[object]:
+    """The service as its composition root makes it."""
+    with patch.dict(os.environ, place(name, folder), clear=True):
+        made: Service[object] = importlib.import_module(f"{name}.__main__").build(from_environment(settings_of(name)))
+    return made
+
+
+def heard(name: str, service: Service[object]) -> set[str]:
+    """Topics of its routes, of its tail, and of the consumer that the feature store's history has beside them."""
+    readable = reads(name)
+    topics = set(plan(service.routes, readable).topics())
+    if service.tail is not None:
+        topics |= set(plan(service.tail[0], readable).topics())
+    if name == "feature_store":
+        topics |= set(importlib.import_module("feature_store.history").TOPICS)
+    return topics
+
+
+def last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def said(module: Module) -> set[str]:
+    """Names of the facts whose class the code calls."""
+    return {last_name(call.func) for call in calls(module)} & set(CLASSES)
+
+
+def said_somehow(module: Module) -> set[str]:
+    """As `said`, and those that are made of what a job returned, or by a function that is handed the class."""
+    found = said(module)
+    for call in calls(module):
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "model_validate":
+            found.add(last_name(call.func.value))
+        elif last_name(call.func) not in HEARS:
+            found |= {last_name(given) for given in call.args}
+    return found & set(CLASSES)
+
+
+def calls(module: Module) -> list[ast.Call]:
+    return [node for node in ast.walk(module.tree()) if isinstance(node, ast.Call)]
+
+
+def in_all(source: Path, of: Callable[[Module], set[str]]) -> set[str]:
+    return {name for module in modules(source) for name in of(module) if module.room != "testing"}
+
+
+def not_allowed(service: str, names: set[str]) -> list[str]:
+    """Facts that are in no topic of which the service is a writer."""
+    wrong = []
+    for name in sorted(names):
+        try:
+            topic_for(CLASSES[name], service)
+        except LookupError as error:
+            wrong.append(str(error))
+    return wrong
+
+
+def part(text: str, heading: str) -> str:
+    """From the heading, bold or marked, to the next of its kind."""
+    found = re.search(rf"^(\*\*|#+ ){heading}\b.*?(?=^(?:\*\*[A-Z]|#+ )|\Z)", text, re.MULTILINE | re.DOTALL)
+    return found[0] if found else ""
+
+
+def page(name: str) -> str:
+    source = next(source for source in SERVICES if source.name == name)
+    return (source.parents[1] / "README.md").read_text()
+
+
+def topics_in(text: str) -> set[str]:
+    """Topics that the text names in code; `retraining.<model>.v1` is made on demand and stands in no catalogue."""
+    return set(re.findall(r"`([a-z-]+\.v\d+)`", text))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_service_hears_what_the_catalogue_lets_it_read_and_nothing_else(name: str, tmp_path: Path) -> None:
+    assert heard(name, built(name, tmp_path)) == {topic.name for topic in reads(name)}
+
+
+def test_the_rollups_hear_theirs(tmp_path: Path) -> None:
+    app = importlib.import_module("monitor.rollups").build("127.0.0.1:9", tmp_path)
+    topics = {topic for agent in app.agents.values() for topic in agent.channel.topics}
+    assert topics == {topic.name for topic in reads(ROLLUPS)}
+
+
+def test_every_reader_writer_and_door_in_the_catalogue_exists() -> None:
+    named = {name for topic in TOPICS for name in (*topic.readers, topic.owner, *topic.doors)}
+    assert named - {"outside"} == {*NAMES, ROLLUPS}
+
+
+@pytest.mark.parametrize("source", SERVICES, ids=lambda source: source.name)
+def test_a_service_says_only_what_it_may_write(source: Path) -> None:
+    assert not_allowed(source.name, in_all(source, said)) == []
+
+
+def test_what_a_topic_carries_is_said_by_its_owner() -> None:
+    # Serving writes bytes by hand, as its own tests hold equal to the codec's; producers outside are not ours.
+    spoken = {name for source in SERVICES for name in in_all(source, said_somehow)} | {"PredictionMade"}
+    promised = {fact.__name__ for topic in TOPICS if topic.owner != "outside" for fact in topic.events}
+    assert promised - spoken == NOT_SAID_YET
+
+
+def test_saying_what_is_another_services_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "handlers.py"
+    path.write_text("async def on(self):\n    return [loop.DriftDetected(model='m'), RetrainRequested(model='m')]\n")
+    found = said(Module("serving", "handlers", path))
+    assert found == {"DriftDetected", "RetrainRequested"}
+    assert len(not_allowed("serving", found)) == 2
+    assert not_allowed("monitor", found) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_names_the_topics_that_are_heard_and_written(name: str) -> None:
+    text = page(name)
+    written = {topic.name for topic in TOPICS if topic.owner == name}
+    assert topics_in(part(text, "Consumes")) == {topic.name for topic in reads(name)}
+    assert topics_in(part(text, "Emits")) & set(BY_NAME) >= written
+    assert topics_in(part(text, "Emits")) <= {topic.name for topic in TOPICS if topic.may_write(name)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_names_every_setting_of_the_services_own(name: str) -> None:
+    settings = settings_of(name)
+    prefix = str(settings.model_config["env_prefix"])
+    own = settings.__annotations__.keys() - {"model_config"}
+    names = {str(settings.model_fields[field].validation_alias or f"{prefix}{field.upper()}") for field in own}
+    told = part(page(name), "Settings")
+    assert [one for one in sorted(names) if one not in told and one.removeprefix(prefix) not in told] == []
