@@ -30,7 +30,7 @@ from flights.demo.kills import Killer
 from flights.demo.parts import Parts, Stuck
 from flights.demo.replayer import Replayer
 from flights.demo.stage import NotUp, stage
-from flights.demo.verdict import Check, Expected, checks, losses, seen
+from flights.demo.verdict import Check, Expected, checks, killed, losses, seen
 from flights.faults import FAULTS, faulty
 
 DOCUMENTS: Final = Path(story.__file__).parent / "declarations"
@@ -121,9 +121,10 @@ class Play:
         until = story.FAULT_UNTIL if fault else story.HARD_REPLAY_UNTIL if hard else story.REPLAY_UNTIL
         await self.month(faulty(loaded, fault, since) if fault else loaded, since, until)
         if fault:
-            return seen(self.chronicle, fault, since)
+            return [*killed(self.killer), *seen(self.chronicle, fault, since)]
         screen.print(losses(self.chronicle, since, until))
-        return checks(self.chronicle, self.replayer.counts, EXPECTED_HARD if hard else EXPECTED, until)
+        held_to = EXPECTED_HARD if hard else EXPECTED
+        return [*killed(self.killer), *checks(self.chronicle, self.replayer.counts, held_to, until)]
 
     async def remember(self, past: Any) -> None:
         """Everything before the replay is in the history, and the monitor has passed it by."""

@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from flights.demo.parts import Stuck
+
 PARTS: Final = ("kafka", "postgres", "registry", "feature_store", "serving", "monitor", "retrainer", "console")
 BACK_WITHIN_S: Final = 90.0
 LOOK_EVERY_S: Final = 0.1
@@ -26,7 +28,11 @@ class Killer:
         rounds = [part for _ in range(0, kills, len(PARTS)) for part in chance.sample(PARTS, len(PARTS))]
         moments = sorted(chance.uniform(0.02, 0.95) for _ in range(kills))
         self._due = list(zip(moments, rounds[:kills], strict=True))
+        self.wanted = kills
+        self.killed: list[str] = []
+        """The parts that were killed and came back, in order."""
         self._share = 0.0
+        self._over = False
         self._moved = asyncio.Event()
 
     def reached(self, share: float) -> None:
@@ -36,31 +42,43 @@ class Killer:
 
     @asynccontextmanager
     async def at_work(self, tell: Callable[[str], None]) -> AsyncIterator[None]:
-        """Kills while the block runs, each when it is due and the one before is back."""
+        """Kills while the block runs, each when it is due and the one before is back.
+
+        Raises Stuck after the block when a part did not come back: the month then had fewer kills than it tells.
+        """
         task = asyncio.create_task(self._kill_all(tell))
         try:
             yield
+            self._over = True
+            self._moved.set()
+            await task
         finally:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.wait({task})
 
     async def _kill_all(self, tell: Callable[[str], None]) -> None:
         for share, part in self._due:
-            while self._share < share:
+            while self._share < share and not self._over:
                 self._moved.clear()
                 await self._moved.wait()
-            pid = int(str(status(part)["pid"]))
+            if self._over:
+                return
+            pid = await running(part)
             os.kill(pid, signal.SIGKILL)
             tell(f"[magenta]KILL[/] {part}, process {pid}")
-            await asyncio.wait_for(back(part, pid), BACK_WITHIN_S)
+            await running(part, but=pid)
+            self.killed.append(part)
 
 
-async def back(part: str, pid: int) -> None:
-    """The part runs again, as another process, and is ready."""
-    now = status(part)
-    while now["pid"] in (pid, None) or now["state"] != "ready":
-        await asyncio.sleep(LOOK_EVERY_S)
-        now = status(part)
+async def running(part: str, *, but: int | None = None) -> int:
+    """The process of the part, once it is ready and another than `but`. Raises Stuck when it takes too long."""
+    try:
+        async with asyncio.timeout(BACK_WITHIN_S):
+            while (now := status(part))["pid"] in (but, None) or now["state"] != "ready":  # noqa: ASYNC110  # other processes
+                await asyncio.sleep(LOOK_EVERY_S)
+    except TimeoutError as late:
+        raise Stuck(f"{part} was not ready within {BACK_WITHIN_S:g} s: see `driftloop status` and its log") from late
+    return int(str(now["pid"]))
 
 
 def status(part: str) -> dict[str, object]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from driftloop_contracts.control_plane import DeploymentChanged
 from driftloop_contracts.loop import ChallengerJudged, DriftDetected, RetrainRequested
 from flights.demo.chronicle import Chronicle
+from flights.demo.kills import Killer
 from flights.demo.replayer import Counts
 
 LOSS: Final = "loss:log_loss"
@@ -68,6 +69,14 @@ def counted(counts: Counts, expected: Expected) -> list[Check]:
         Check(f"{expected.outcomes:,} outcomes sent", f"{counts.outcomes:,}", counts.outcomes == expected.outcomes),
         Check("no failed prediction request", "; ".join(counts.failed[:3]) or "none", not counts.failed),
     ]
+
+
+def killed(killer: Killer) -> list[Check]:
+    """What was to be killed was, and came back; nothing where nothing was to be."""
+    if not killer.wanted:
+        return []
+    told = f"{len(killer.killed)}: {', '.join(killer.killed)}"
+    return [Check(f"{killer.wanted} parts killed, each back", told, len(killer.killed) == killer.wanted)]
 
 
 def circled(chronicle: Chronicle, expected: Expected) -> list[Check]:
