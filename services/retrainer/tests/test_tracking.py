@@ -30,9 +30,12 @@ def registry(stack: LocalStack, kafka: str, tmp_path_factory: pytest.TempPathFac
         running.stop()
 
 
-async def test_the_run_has_what_the_fit_and_the_back_test_said(registry: RunningRegistry, tmp_path: Path) -> None:
+@pytest.mark.parametrize("autolog", ["params", "all"])
+async def test_the_run_has_what_the_fit_and_the_back_test_said(
+    registry: RunningRegistry, tmp_path: Path, autolog: str
+) -> None:
     bench = Bench(tmp_path)
-    bench.executor = Executor(bench.artifacts, CODE, registry.url, tmp_path / "tracked")
+    bench.executor = Executor(bench.artifacts, CODE, registry.url, tmp_path / "tracked", autolog)
     candidate = await bench.trained()
     assert candidate.run_id is not None
     async with httpx.AsyncClient(base_url=registry.url, trust_env=False) as client:
@@ -41,7 +44,8 @@ async def test_the_run_has_what_the_fit_and_the_back_test_said(registry: Running
     params = {one["key"]: one["value"] for one in run["data"]["params"]}
     metrics = {one["key"]: one["value"] for one in run["data"]["metrics"]}
     assert run["info"]["status"] == "FINISHED"
-    assert params["C"] == "1.0"  # autologged from the estimator
+    assert (params["C"], params["max_iter"]) == ("1.0", "100")  # the estimator's own
+    assert ("training_log_loss" in metrics) == (autolog == "all")
     assert params["dataset_digest"] == candidate.dataset_digest
     assert metrics["loss_to_hold"] == pytest.approx(candidate.backtest.loss_to_hold.mean)
     assert metrics["backtest_log_loss"] == pytest.approx(candidate.backtest.log_loss)

@@ -25,7 +25,7 @@ LEASE_S: Final = 10.0
 def build(settings: Settings) -> Service[Retrainer]:
     """The service, ready to run."""
     artifacts = ArtifactStore.open(settings.needed("artifacts"))
-    executor = Executor(artifacts, settings.code_path, settings.tracking_uri, settings.data)
+    executor = Executor(artifacts, settings.code_path, settings.tracking_uri, settings.data, settings.autolog)
 
     async def train(context: Context[Retrainer], job: Job) -> dict[str, object]:
         model, began = job.payload["training"]["model"], monotonic()

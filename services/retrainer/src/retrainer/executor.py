@@ -48,12 +48,15 @@ ABORTED_FOR_MEMORY: Final = ("bad_alloc", "Cannot allocate memory", "out of memo
 class Executor:
     """Trains on this machine. The same job gives the same candidate, as often as it runs."""
 
-    def __init__(self, artifacts: ArtifactStore, code_path: str, tracking_uri: str | None, scratch: Path) -> None:
-        """scratch: a folder of this process alone; what an earlier one left there is removed."""
+    def __init__(
+        self, artifacts: ArtifactStore, code_path: str, tracking_uri: str | None, scratch: Path, autolog: str = "params"
+    ) -> None:
+        """scratch: a folder of this process alone; what an earlier one left there is removed. autolog: as in `tracking`."""
         self._artifacts = artifacts
         self._code_path = code_path
         self._tracking_uri = tracking_uri
         self._scratch = scratch
+        self._autolog = autolog
         self._running: dict[str, dict[str, str]] = {}
         scratch.mkdir(parents=True, exist_ok=True)
         for left in scratch.glob(f"{PREFIX}*"):
@@ -74,7 +77,8 @@ class Executor:
             try:
                 await self._lay_out(folder, training)
                 code_path = [one for one in self._code_path.split(os.pathsep) if one]
-                (folder / "job.json").write_text(json.dumps(payload | {"code_path": code_path}))
+                given = payload | {"code_path": code_path, "autolog": self._autolog}
+                (folder / "job.json").write_text(json.dumps(given))
                 await self._train(folder, limits)
                 return await self._collect(folder, training)
             except StoreUnavailable as away:

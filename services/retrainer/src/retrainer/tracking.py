@@ -1,6 +1,6 @@
 """A training's run in MLflow, by the stock client: for people. Nothing of the loop waits for it.
 
-Tracking that is away costs one connection attempt; the training goes on without a run.
+Tracking that is away costs one connection attempt, and MLflow is not even imported; the training goes on without a run.
 """
 
 from __future__ import annotations
@@ -8,13 +8,18 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 CONNECT_TIMEOUT_S: Final = 1.0
+# MLflow's own limit for the value of a parameter.
+MAX_PARAM_CHARS: Final = 6_000
+# An ensemble fits many estimators; what people compare are the few kinds.
+MAX_ESTIMATORS: Final = 5
+Autolog = Literal["params", "all", "off"]
 
 
 @dataclass(slots=True)
@@ -27,13 +32,16 @@ class Run:
 
 
 @contextmanager
-def run(model: str, request_id: str) -> Iterator[Run]:
-    """A run around a training, with scikit-learn's autologging (parameters and metrics, never models)."""
+def run(model: str, request_id: str, autolog: Autolog) -> Iterator[Run]:
+    """A run around a training.
+
+    autolog: `all` is MLflow's own autologging of scikit-learn, without models. It scores every estimator on all of its
+    training rows, which costs as much as the fits; `params` keeps what the estimators were made with, for nothing.
+    """
     if not _reachable(os.environ.get("MLFLOW_TRACKING_URI", "")):
         yield Run()
         return
     import mlflow
-    import mlflow.sklearn
     from mlflow.exceptions import MlflowException
 
     try:
@@ -43,19 +51,57 @@ def run(model: str, request_id: str) -> Iterator[Run]:
         sys.stderr.write(f"training without a run: {away}\n")
         yield Run()
         return
-    mlflow.sklearn.autolog(log_models=False, log_datasets=False, log_post_training_metrics=False, silent=True)
     tracked = Run(started.info.run_id)
+    estimators = _watched(mlflow, autolog)
     try:
         yield tracked
     except BaseException:
-        _end(mlflow, MlflowException, tracked, "FAILED")
+        _end(mlflow, MlflowException, tracked, estimators(), "FAILED")
         raise
-    _end(mlflow, MlflowException, tracked, "FINISHED")
+    _end(mlflow, MlflowException, tracked, estimators(), "FINISHED")
 
 
-def _end(mlflow: Any, away: type[Exception], tracked: Run, status: str) -> None:
+def _watched(mlflow: Any, autolog: Autolog) -> Callable[[], dict[str, Any]]:
+    """The parameters of what is fitted from now on, once asked."""
+    if autolog == "params":
+        return fitted_params()
+    if autolog == "all":
+        import mlflow.sklearn as flavor
+
+        flavor.autolog(log_models=False, log_datasets=False, log_post_training_metrics=False, silent=True)
+    return dict
+
+
+def fitted_params() -> Callable[[], dict[str, Any]]:
+    """Parameters of the estimators that scikit-learn fits from now on, under their names as MLflow's autologging has them.
+
+    Where several kinds are fitted, under `<Kind>.<name>`.
+    """
+    from sklearn.base import BaseEstimator
+
+    seen: dict[str, dict[str, Any]] = {}
+    # Every fit of scikit-learn begins with it, whenever the estimator's class was imported.
+    check = BaseEstimator._validate_params
+
+    def noted(estimator: Any) -> None:
+        if len(seen) < MAX_ESTIMATORS:
+            seen.setdefault(type(estimator).__name__, estimator.get_params(deep=False))
+        check(estimator)
+
+    BaseEstimator._validate_params = noted
+
+    def params() -> dict[str, Any]:
+        if len(seen) == 1:
+            return dict(*seen.values())
+        return {f"{kind}.{name}": value for kind, given in seen.items() for name, value in given.items()}
+
+    return params
+
+
+def _end(mlflow: Any, away: type[Exception], tracked: Run, estimators: dict[str, Any], status: str) -> None:
+    params = {name: str(value)[:MAX_PARAM_CHARS] for name, value in (estimators | tracked.params).items()}
     try:
-        mlflow.log_params(tracked.params)
+        mlflow.log_params(params)
         mlflow.log_metrics(tracked.metrics)
         mlflow.end_run(status)
     except away as reason:
