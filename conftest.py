@@ -15,7 +15,7 @@ from driftloop_local.stack import LocalStack
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever asks for a real part is marked so: `make unit` runs what is left."""
+    """Whoever asks for a real part is marked so: `pytest -m "not stack"` runs what is left."""
     for item in items:
         if {"stack", "circle"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.stack)
