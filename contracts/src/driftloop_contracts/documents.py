@@ -15,14 +15,20 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from driftloop_contracts.event import Name, Part, Scalar
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DAY: Final = timedelta(days=1)
+# A century: beyond it dates end, and nobody means it.
+LONGEST: Final = 36_500 * _DAY
 
 
 def duration(text: str) -> timedelta:
     """`90s`, `10m`, `4h`, `1d` as a timedelta. Raises ValueError with what is allowed."""
-    found = re.fullmatch(r"(\d+)([smhd])", text)
+    found = re.fullmatch(r"([0-9]{1,12})([smhd])", text)
     if not found:
         raise ValueError(f"{text!r} is no duration: write a number and one of s, m, h, d, such as 36h")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    seconds = int(found[1]) * _UNITS[found[2]]
+    if seconds > LONGEST.total_seconds():
+        raise ValueError(f"{text!r} is too long: at most {LONGEST.days}d")
+    return timedelta(seconds=seconds)
 
 
 def _checked_duration(text: str) -> str:
@@ -30,7 +36,33 @@ def _checked_duration(text: str) -> str:
     return text
 
 
+def _checked_length(text: str) -> str:
+    if not duration(text):
+        raise ValueError(f"{text!r} is no time at all: write a number above 0")
+    return text
+
+
+def _checked_window(text: str) -> str:
+    """As `driftloop_detect.calendar.Calendar` has windows: the monitor could close no others."""
+    length = duration(_checked_length(text))
+    if _DAY % length and length % _DAY:
+        raise ValueError(
+            f"{text!r} is no window: write one that divides the day, or a number of days, such as 6h or 1d"
+        )
+    return text
+
+
+def _checked_training_window(text: str) -> str:
+    if text != "all" and not re.fullmatch(r"[0-9]+[smhd]", text):
+        raise ValueError(f"{text!r} is no training window: write all, or a duration such as 90d")
+    return text if text == "all" else _checked_length(text)
+
+
 Duration = Annotated[str, AfterValidator(_checked_duration)]
+Length = Annotated[str, AfterValidator(_checked_length)]
+"""A duration above 0."""
+WindowLength = Annotated[str, AfterValidator(_checked_window)]
+TrainingSpan = Annotated[str, AfterValidator(_checked_training_window)]
 FeatureType = Literal["number", "category", "boolean"]
 
 
@@ -70,7 +102,7 @@ class TrainRule(Part):
     """The training entry point and its limits."""
 
     entry: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-    timeout: Duration = "10m"
+    timeout: Length = "10m"
     memory_mb: int = Field(default=4096, ge=256)
     seed: int = Field(default=7, ge=0)
     params: dict[str, Scalar] = Field(default_factory=dict)
@@ -81,7 +113,7 @@ class Trigger(Part):
 
     detector: Literal["page_hinkley"] = "page_hinkley"
     loss: Literal["brier", "log_loss", "squared"] = "brier"
-    window: Duration = "1d"
+    window: WindowLength = "1d"
     closes: str = Field(default="00:00Z", pattern=r"^([01]\d|2[0-3]):[0-5]\dZ$")
     min_outcomes: int = Field(default=200, ge=1)
     delta: float = Field(default=0.75, ge=0)
@@ -100,11 +132,11 @@ class RetrainRule(Part):
     """When enough of a new world has been seen to learn it."""
 
     fresh_outcomes: int = Field(default=2000, ge=1)
-    window: str = "all"
+    window: TrainingSpan = "all"
     cooldown: Duration = "1d"
     max_per_day: int = Field(default=4, ge=1)
     on_input_drift: bool = False
-    also_every: Duration | None = None
+    also_every: Length | None = None
 
 
 class Gate(Part):
@@ -122,7 +154,7 @@ class Rollout(Part):
 
     mode: Literal["shadow", "direct"] = "shadow"
     look_after: list[Duration] = Field(default_factory=lambda: ["7d", "14d"])
-    unit: Duration = "1d"
+    unit: WindowLength = "1d"
 
     @model_validator(mode="after")
     def _looks_are_in_order(self) -> Self:
