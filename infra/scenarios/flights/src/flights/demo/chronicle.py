@@ -109,7 +109,7 @@ def told(data: Fact) -> str:
                 if data.effects
                 else ""
             )
-            return f"[red]ALARM[/] {data.signal.kind} of version {data.version} has moved{moved} ({data.recommendation.action})"
+            return f"[red]ALARM[/] {data.signal.kind} {data.signal.name}, version {data.version}{moved} ({data.recommendation.action})"
         case RetrainRequested():
             return f"[cyan]RETRAIN[/] asked for: {data.reason}"
         case RetrainSuppressed():
