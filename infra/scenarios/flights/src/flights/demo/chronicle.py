@@ -109,7 +109,8 @@ def told(data: Fact) -> str:
                 if data.effects
                 else ""
             )
-            return f"[red]ALARM[/] {data.signal.kind} {data.signal.name}, version {data.version}{moved} ({data.recommendation.action})"
+            what = f"{data.signal.kind} {data.signal.name}, version {data.version}"
+            return f"[red]ALARM[/] {what}{moved} ({data.recommendation.action})"
         case RetrainRequested():
             return f"[cyan]RETRAIN[/] asked for: {data.reason}"
         case RetrainSuppressed():
