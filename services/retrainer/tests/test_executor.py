@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from services.retrainer.tests.world import built, deployed, document, requested,
 
 from driftloop_artifacts import ArtifactStore
 from driftloop_bus.errors import TryAgain
+from driftloop_bus.testing import eventually
 from driftloop_contracts import caused
 from driftloop_contracts.loop import CandidateTrained
 from driftloop_detect.structural import Reference
@@ -24,6 +26,7 @@ from driftloop_kit.jobs import JobFailed
 from driftloop_models import check_golden, load
 from retrainer.executor import Executor
 from retrainer.handlers import dataset_wanted, training_payload
+from retrainer.warming import keep_warm
 
 pytestmark = pytest.mark.process
 
@@ -287,6 +290,47 @@ async def test_while_tracking_is_away_the_training_goes_on_without_a_run(bench: 
     assert result["run_id"] is None
 
 
+async def test_a_warm_process_is_used_once_and_what_is_not_used_goes(bench: Bench, tmp_path: Path) -> None:
+    await bench.executor.warm()
+    await bench.executor.warm()
+    [folder] = (tmp_path / "scratch").iterdir()
+    job = await bench.job(entry="samples:tells_its_folder")
+    with pytest.raises(JobFailed, match=folder.name):
+        await bench.executor.run("job", job)
+    assert list((tmp_path / "scratch").iterdir()) == []
+    await bench.executor.warm()
+    await bench.executor.cool()
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+async def test_a_warm_process_that_died_is_replaced(bench: Bench, tmp_path: Path) -> None:
+    await bench.executor.warm()
+    [folder] = (tmp_path / "scratch").iterdir()
+    [pid] = [int(name) for name in os.listdir("/proc") if name.isdigit() and str(folder) in command_of(int(name))]
+    os.kill(pid, signal.SIGKILL)
+    assert not runs(pid)
+    assert (await bench.executor.run("job", await bench.job(entry="samples:plain")))["rows"] == 1_500
+
+
+async def test_a_process_waits_for_the_training_as_long_as_rows_are_gathered(bench: Bench, tmp_path: Path) -> None:
+    waiting = 0
+
+    async def gathering() -> int:
+        return waiting
+
+    def folders() -> int:
+        return len(list((tmp_path / "scratch").iterdir()))
+
+    keeper = asyncio.create_task(keep_warm(bench.executor, gathering))
+    await asyncio.sleep(0.1)
+    assert folders() == 0
+    waiting = 1
+    await eventually(lambda: folders() == 1)
+    keeper.cancel()
+    await asyncio.wait({keeper})
+    assert folders() == 0
+
+
 async def test_what_a_killed_predecessor_left_is_removed(bench: Bench, tmp_path: Path) -> None:
     left = tmp_path / "scratch" / "training-abc"
     left.mkdir()
@@ -302,6 +346,14 @@ def flip(folder: Path, digest: str) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def runs(pid: int) -> bool:

@@ -54,7 +54,9 @@ class RequestsContract:
     async def test_those_that_wait_are_the_models_own_and_come_in_order(self, requests: Requests) -> None:
         for request in (requested("b"), requested("a"), requested("c"), requested("x", model="other")):
             await requests.add(request)
+        assert await requests.gathering() == 0
         await requests.move(requested("c").id, "gathering")
+        assert await requests.gathering() == 1
         assert [one.id for one in await requests.waiting(MODEL)] == [requested("a").id, requested("b").id]
 
     async def test_a_request_only_moves_forward(self, requests: Requests) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -17,6 +19,7 @@ from retrainer.handlers import TRAINING, Retrainer
 from retrainer.on_demand import keep_topics, repeated
 from retrainer.settings import Settings
 from retrainer.store import PostgresRequests
+from retrainer.warming import keep_warm
 
 # So long a killed retrainer's training waits until another begins it anew. The loop that renews it only ever waits.
 LEASE_S: Final = 10.0
@@ -38,14 +41,11 @@ def build(settings: Settings) -> Service[Retrainer]:
         context.telemetry.time("driftloop_training_seconds", monotonic() - began, model)
         return candidate
 
-    async def on_demand(context: Context[Retrainer]) -> None:
+    async def keep_ready(context: Context[Retrainer]) -> None:
         context.health.fact("training", executor.running)
-
-        async def models() -> set[str]:
-            async with context.read() as connection:
-                return await PostgresRequests(connection).models()
-
-        await keep_topics(settings.kafka, models, context.health)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(keep_topics(settings.kafka, partial(models, context), context.health))
+            group.create_task(keep_warm(executor, partial(gathering, context)))
 
     return Service(
         "retrainer",
@@ -68,8 +68,20 @@ def build(settings: Settings) -> Service[Retrainer]:
                 lease_s=LEASE_S,
             )
         ],
-        background=[on_demand],
+        background=[keep_ready],
     )
+
+
+async def models(context: Context[Retrainer]) -> set[str]:
+    """Every declared model."""
+    async with context.read() as connection:
+        return await PostgresRequests(connection).models()
+
+
+async def gathering(context: Context[Retrainer]) -> int:
+    """How many requests wait for their rows."""
+    async with context.read() as connection:
+        return await PostgresRequests(connection).gathering()
 
 
 if __name__ == "__main__":

@@ -9,10 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -34,11 +31,11 @@ from driftloop_contracts.loop import CandidateTrained
 from driftloop_contracts.topics import MAX_VALUE_BYTES
 from driftloop_kit.jobs import JobFailed
 from retrainer.domain import MAX_ARTIFACT_BYTES, Limits, Training
+from retrainer.process import TrainingProcess, sweep
 
 MAX_DATASET_BYTES: Final = 8 * 1024**3
 MAX_REFERENCE_BYTES: Final = 64 * 1024**2
 MAX_OUTPUT_CHARS: Final = 2000
-PREFIX: Final = "training-"
 # What the training process says of itself; anything else that it leaves is its own invention.
 KINDS: Final = ("raised", "memory", "refused")
 # When memory runs out below Python nobody raises: the C++ runtime aborts, or the kernel kills.
@@ -53,18 +50,29 @@ class Executor:
     ) -> None:
         """scratch: a folder of this process alone; what an earlier one left there is removed. autolog: as in `tracking`."""
         self._artifacts = artifacts
-        self._code_path = code_path
+        self._code_path = [one for one in code_path.split(os.pathsep) if one]
         self._tracking_uri = tracking_uri
         self._scratch = scratch
         self._autolog = autolog
         self._running: dict[str, dict[str, str]] = {}
-        scratch.mkdir(parents=True, exist_ok=True)
-        for left in scratch.glob(f"{PREFIX}*"):
-            shutil.rmtree(left, ignore_errors=True)
+        self._spare: TrainingProcess | None = None
+        sweep(scratch)
 
     def running(self) -> list[dict[str, str]]:
         """What is being trained now: model, request, since when."""
         return list(self._running.values())
+
+    async def warm(self) -> None:
+        """A process waits for the next training."""
+        if self._spare is None or not self._spare.waits:
+            await self.cool()
+            self._spare = await TrainingProcess.start(self._scratch, self._environment(), ahead=True)
+
+    async def cool(self) -> None:
+        """No process waits."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            await spare.end()
 
     async def run(self, job_id: str, payload: dict[str, Any]) -> dict[str, Any]:
         """The candidate as `CandidateTrained` says it. Raises JobFailed with the reason why there is none.
@@ -72,17 +80,26 @@ class Executor:
         Raises TryAgain while the artifact store is away. Cancelled, it leaves nothing running.
         """
         training, limits = Training(**payload["training"]), Limits(**payload["limits"])
-        with self._noted(job_id, training), tempfile.TemporaryDirectory(prefix=PREFIX, dir=self._scratch) as name:
-            folder = Path(name)
-            try:
-                await self._lay_out(folder, training)
-                code_path = [one for one in self._code_path.split(os.pathsep) if one]
-                given = payload | {"code_path": code_path, "autolog": self._autolog}
-                (folder / "job.json").write_text(json.dumps(given))
-                await self._train(folder, limits)
-                return await self._collect(folder, training)
-            except StoreUnavailable as away:
-                raise TryAgain(str(away)) from away
+        process = await self._process()
+        try:
+            with self._noted(job_id, training):
+                await self._lay_out(process.folder, training)
+                given = payload | {"code_path": self._code_path, "autolog": self._autolog}
+                (process.folder / "job.json").write_text(json.dumps(given))
+                await self._train(process, limits)
+                return await self._collect(process.folder, training)
+        except StoreUnavailable as away:
+            raise TryAgain(str(away)) from away
+        finally:
+            await process.end()
+
+    async def _process(self) -> TrainingProcess:
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.waits:
+            return spare
+        if spare is not None:
+            await spare.end()
+        return await TrainingProcess.start(self._scratch, self._environment())
 
     @contextmanager
     def _noted(self, job_id: str, training: Training) -> Iterator[None]:
@@ -106,32 +123,23 @@ class Executor:
         except (ArtifactMissing, ArtifactCorrupt, ArtifactTooLarge, BadDigest) as lost:
             raise JobFailed(f"the {what} can't be read: {lost}", what) from lost
 
-    async def _train(self, folder: Path, limits: Limits) -> None:
-        with (folder / "output").open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "retrainer.training", str(folder), str(os.getpid()),
-                stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder, env=self._environment(folder),
-                start_new_session=True,
-            )  # fmt: skip
-            try:
-                code = await asyncio.wait_for(process.wait(), limits.timeout_s)
-            except TimeoutError as late:
-                reason = f"train() had not returned after {limits.timeout_s:g} s, its timeout: raise train.timeout, or do less"
-                raise JobFailed(reason, "timeout") from late
-            finally:
-                _end(process)
-                await process.wait()
-        if code != 0 or (folder / "failure.json").exists():
-            raise failure(code, folder, limits)
+    async def _train(self, process: TrainingProcess, limits: Limits) -> None:
+        try:
+            code = await process.go(limits.timeout_s)
+        except TimeoutError as late:
+            reason = (
+                f"train() had not returned after {limits.timeout_s:g} s, its timeout: raise train.timeout, or do less"
+            )
+            raise JobFailed(reason, "timeout") from late
+        if code != 0 or (process.folder / "failure.json").exists():
+            raise failure(code, process.folder, limits)
 
-    def _environment(self, folder: Path) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         """Nothing of ours but what a training needs: no database, no broker, no key."""
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
         tracking = {"MLFLOW_TRACKING_URI": self._tracking_uri} if self._tracking_uri else {}
         return kept | tracking | {
-            "HOME": str(folder),
-            "TMPDIR": str(folder),
-            "PYTHONPATH": self._code_path,
+            "PYTHONPATH": os.pathsep.join(self._code_path),
             "PYTHONHASHSEED": "0",
             "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_NUM_THREADS": "1",
@@ -218,11 +226,3 @@ def tail(path: Path) -> str:
     with path.open("rb") as output:
         output.seek(max(0, path.stat().st_size - MAX_OUTPUT_CHARS))
         return output.read().decode(errors="replace").strip()
-
-
-def _end(process: asyncio.subprocess.Process) -> None:
-    """The training and whatever it started: its session is its own, so this reaches nobody else."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return

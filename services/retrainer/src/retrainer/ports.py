@@ -40,6 +40,9 @@ class Requests(Protocol):
     async def waiting(self, model: str) -> list[Event[RetrainRequested]]:
         """Requests of the model that wait for its declaration, oldest first."""
 
+    async def gathering(self) -> int:
+        """How many requests wait for their rows: trainings that will begin soon."""
+
     async def move(self, request_id: str, state: State) -> None:
         """The request is that far."""
 

@@ -59,6 +59,10 @@ class MemoryRequests:
         found = [request for request, state in self._requests.values() if state == "waiting"]
         return sorted((request for request in found if request.data.model == model), key=lambda one: (one.time, one.id))
 
+    async def gathering(self) -> int:
+        """As the port."""
+        return sum(state == "gathering" for _, state in self._requests.values())
+
     async def move(self, request_id: str, state: State) -> None:
         """As the port."""
         request, known = self._requests[request_id]
@@ -130,6 +134,10 @@ class PostgresRequests:
             "SELECT * FROM request WHERE model = $1 AND state = 'waiting' ORDER BY time, id FOR UPDATE", model
         )
         return [_request(row) for row in rows]
+
+    async def gathering(self) -> int:
+        """As the port."""
+        return int(await self._connection.fetchval("SELECT count(*) FROM request WHERE state = 'gathering'"))
 
     async def move(self, request_id: str, state: State) -> None:
         """As the port."""

@@ -31,6 +31,12 @@ class Run:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
+def warm() -> None:
+    """MLflow is imported, if there is anybody to log to."""
+    if _reachable(os.environ.get("MLFLOW_TRACKING_URI", "")):
+        import mlflow  # noqa: F401  # for its effect
+
+
 @contextmanager
 def run(model: str, request_id: str, autolog: Autolog) -> Iterator[Run]:
     """A run around a training.

@@ -1,7 +1,8 @@
-"""The training process: `python -m retrainer.training FOLDER`. Started by `executor`, alone in its session.
+"""The training process: `python -m retrainer.training FOLDER PARENT [ahead]`. Started by `process`, alone in its session.
 
-It calls the user's train function twice: on the rows before the back-test, which that model then scores, and on all
-rows, for the version that ships. Whatever ends it early leaves `failure.json`: what was refused, or what was raised.
+It waits for a line on its input. Then it calls the user's train function twice: on the rows before the back-test, which
+that model then scores, and on all rows, for the version that ships. Whatever ends it early leaves `failure.json`: what was
+refused, or what was raised.
 """
 
 from __future__ import annotations
@@ -34,10 +35,14 @@ REFUSALS: Final = (ModelRefused, RowsRefused, NotReady, EntryRefused, LossRefuse
 MAX_REASON_CHARS: Final = 2_000
 
 
-def main(folder: Path, parent: int) -> None:
+def main(folder: Path, parent: int, *, ahead: bool) -> None:
     """Leaves `artifact`, `result.json` and, from enough rows, `reference.json` in the folder; or `failure.json`."""
     sys.excepthook = partial(leave_failure, folder)
     limits.die_with_parent(parent)
+    if ahead:
+        warm()
+    if sys.stdin.readline() != "go\n":
+        return
     given = json.loads((folder / "job.json").read_text())
     training = Training(**given["training"])
     limits.hold(Limits(**given["limits"]))
@@ -47,6 +52,14 @@ def main(folder: Path, parent: int) -> None:
         run.metrics = metrics(result)
     result |= {"run_id": run.run_id, "cpu_s": cpu_s()}
     (folder / "result.json").write_text(json.dumps(result, allow_nan=False))
+
+
+def warm() -> None:
+    """What most trainings import is imported: whatever a model may hold is made by these."""
+    import sklearn.ensemble
+    import sklearn.linear_model  # noqa: F401  # for its effect
+
+    tracking.warm()
 
 
 def trained(folder: Path, training: Training, code_path: list[str]) -> dict[str, Any]:
@@ -165,4 +178,4 @@ def innermost(trace: TracebackType | None) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), ahead="ahead" in sys.argv[3:])

@@ -24,3 +24,4 @@ CREATE TABLE request (
     state text NOT NULL CHECK (state IN ('waiting', 'gathering', 'training', 'trained', 'failed'))
 );
 CREATE INDEX request_waiting ON request (model) WHERE state = 'waiting';
+CREATE INDEX request_gathering ON request (id) WHERE state = 'gathering';
