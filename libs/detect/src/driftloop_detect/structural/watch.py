@@ -62,12 +62,15 @@ class StructuralWatch:
     checks: Checks = field(init=False)
     _low: FloatArray = field(init=False)
     _high: FloatArray = field(init=False)
+    # Made once: it goes over the whole reference, and each slice of the log asks for it twice.
+    _digest: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         numbers = self.reference.numbers.values()
         object.__setattr__(self, "checks", Checks.of(self.reference, tuple(self.max_age_us)))
         object.__setattr__(self, "_low", np.array([number.low for number in numbers]))
         object.__setattr__(self, "_high", np.array([number.high for number in numbers]))
+        object.__setattr__(self, "_digest", self.reference.digest)
 
     def start(self) -> StructuralState:
         """Nothing seen, nothing open."""
@@ -103,11 +106,11 @@ class StructuralWatch:
     def to_bytes(self, state: StructuralState) -> bytes:
         """All of the state, in the frame of snapshots."""
         flags = {"failed": state.failed.astype(np.uint8), "open": state.open.astype(np.uint8)}
-        return pack(self.reference.digest, {**state.tally.arrays(), "streaks": state.streaks.ravel(), **flags})
+        return pack(self._digest, {**state.tally.arrays(), "streaks": state.streaks.ravel(), **flags})
 
     def from_bytes(self, blob: bytes) -> StructuralState:
         """Raises SnapshotRejected for damaged bytes, or those of another reference or other views."""
-        arrays, empty = unpack(self.reference.digest, blob), self.start()
+        arrays, empty = unpack(self._digest, blob), self.start()
         try:
             tally = empty.tally.filled(arrays)
             streaks: IntArray = arrays["streaks"].astype(np.int64).reshape(empty.streaks.shape)
