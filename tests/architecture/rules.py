@@ -17,13 +17,11 @@ KNOWS: Final[dict[str, set[str]]] = {
     "driftloop_kit": {"driftloop_contracts", "driftloop_bus"},
     "driftloop": {"driftloop_contracts", "driftloop_bus"},
 }
-# Inside a service no arrow points left: what each room may know of the others.
-ROOMS: Final[dict[str, set[str]]] = {
-    "domain": {"domain"},
-    "ports": {"ports", "domain"},
-    "handlers": {"handlers", "ports", "domain"},
-    "store": {"store", "ports", "domain"},
-}
+# Inside a service no arrow points left. Decisions know only decisions; handlers know no door.
+ROOMS: Final[dict[str, set[str]]] = {"domain": {"domain"}, "ports": {"ports", "domain"}}
+DOORS: Final = {"__main__", "composition", "settings", "api", "store", "rollups", "executor"}
+# Where a service is put together: only here are settings known.
+COMPOSED_IN: Final = {"__main__", "composition", "settings"}
 # Each of these is imported in one place alone, so that it can be replaced there.
 ONLY_IN: Final[dict[str, set[str]]] = {
     "aiokafka": {"driftloop_bus.kafka"},
@@ -54,11 +52,17 @@ def no_service_knows_another(module: Module) -> list[str]:
 
 def rooms_know_only_what_lies_right_of_them(module: Module) -> list[str]:
     """__main__ → doors → handlers → ports → domain."""
-    inner = [name.split(".")[1] for name in imports(module.tree()) if top(name) == module.package and "." in name]
-    found = [f"{module.room} imports {room}" for room in inner if module.room in ROOMS and room not in ROOMS[module.room]]
-    if module.room != "__main__":
-        found += [f"{module.room} imports settings" for room in inner if room == "settings" and module.room != "settings"]
-    return sorted(set(found))
+    inner = {name.split(".")[1] for name in imports(module.tree()) if top(name) == module.package and "." in name}
+    wrong = set()
+    if module.room in ROOMS:
+        wrong = inner - ROOMS[module.room]
+    elif module.room == "handlers":
+        wrong = inner & DOORS
+    elif module.room == "store":
+        wrong = inner & (DOORS - {"store"})
+    elif module.room not in COMPOSED_IN:
+        wrong = inner & {"settings", "__main__"}
+    return [f"{module.room} imports {room}" for room in sorted(wrong)]
 
 
 def the_domain_is_pure(module: Module) -> list[str]:
@@ -75,7 +79,11 @@ def what_is_replaceable_stands_in_one_place(module: Module) -> list[str]:
     """aiokafka in one module of the bus, faust in one of the monitor."""
     here = f"{module.package}.{module.room}"
     names = {top(name) for name in imports(module.tree())}
-    return [f"imports {name}, which only {sorted(ONLY_IN[name])} may" for name in sorted(names & set(ONLY_IN)) if here not in ONLY_IN[name]]
+    return [
+        f"imports {name}, which only {sorted(ONLY_IN[name])} may"
+        for name in sorted(names & set(ONLY_IN))
+        if here not in ONLY_IN[name]
+    ]
 
 
 def nothing_from_outside_is_run(module: Module) -> list[str]:
