@@ -46,7 +46,7 @@ class Executor:
     """Trains on this machine. The same job gives the same candidate, as often as it runs."""
 
     def __init__(
-        self, artifacts: ArtifactStore, code_path: str, tracking_uri: str | None, scratch: Path, autolog: str = "params"
+        self, artifacts: ArtifactStore, code_path: str, tracking_uri: str | None, scratch: Path, autolog: bool = True
     ) -> None:
         """scratch: a folder of this process alone; what an earlier one left there is removed. autolog: as in `tracking`."""
         self._artifacts = artifacts

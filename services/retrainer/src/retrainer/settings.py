@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -19,8 +17,7 @@ class Settings(ServiceSettings):
     """Folders with the training code of the models, as PYTHONPATH: only the training process imports from them."""
     tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     """Where trainings log their runs. Without it, or while it is away, they go on without a run."""
-    autolog: Literal["params", "all", "off"] = "params"
-    """What a run gets besides our own figures: the estimators' parameters, or all that MLflow's autologging finds, which
-    costs as much CPU as the fits."""
+    autolog: bool = True
+    """Whether MLflow's autologging adds to a run what it finds; it costs about as much CPU as the fits."""
     parallel_trainings: int = Field(default=1, ge=1)
     """How many trainings run at once in this process."""

@@ -8,18 +8,13 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 CONNECT_TIMEOUT_S: Final = 1.0
-# MLflow's own limit for the value of a parameter.
-MAX_PARAM_CHARS: Final = 6_000
-# An ensemble fits many estimators; what people compare are the few kinds.
-MAX_ESTIMATORS: Final = 5
-Autolog = Literal["params", "all", "off"]
 
 
 @dataclass(slots=True)
@@ -38,11 +33,11 @@ def warm() -> None:
 
 
 @contextmanager
-def run(model: str, request_id: str, autolog: Autolog) -> Iterator[Run]:
+def run(model: str, request_id: str, *, autolog: bool) -> Iterator[Run]:
     """A run around a training.
 
-    autolog: `all` is MLflow's own autologging of scikit-learn, without models. It scores every estimator on all of its
-    training rows, which costs as much as the fits; `params` keeps what the estimators were made with, for nothing.
+    autolog: MLflow's own for scikit-learn, without models. It scores every estimator on all of its training rows, which
+    costs about as much as the fits.
     """
     if not _reachable(os.environ.get("MLFLOW_TRACKING_URI", "")):
         yield Run()
@@ -57,57 +52,22 @@ def run(model: str, request_id: str, autolog: Autolog) -> Iterator[Run]:
         sys.stderr.write(f"training without a run: {away}\n")
         yield Run()
         return
-    tracked = Run(started.info.run_id)
-    estimators = _watched(mlflow, autolog)
-    try:
-        yield tracked
-    except BaseException:
-        _end(mlflow, MlflowException, tracked, estimators(), "FAILED")
-        raise
-    _end(mlflow, MlflowException, tracked, estimators(), "FINISHED")
-
-
-def _watched(mlflow: Any, autolog: Autolog) -> Callable[[], dict[str, Any]]:
-    """The parameters of what is fitted from now on, once asked."""
-    if autolog == "params":
-        return fitted_params()
-    if autolog == "all":
+    if autolog:
         import mlflow.sklearn as flavor
 
         flavor.autolog(log_models=False, log_datasets=False, log_post_training_metrics=False, silent=True)
-    return dict
-
-
-def fitted_params() -> Callable[[], dict[str, Any]]:
-    """Parameters of the estimators that scikit-learn fits from now on, under their names as MLflow's autologging has them.
-
-    Where several kinds are fitted, under `<Kind>.<name>`.
-    """
-    from sklearn.base import BaseEstimator
-
-    seen: dict[str, dict[str, Any]] = {}
-    # Every fit of scikit-learn begins with it, whenever the estimator's class was imported.
-    check = BaseEstimator._validate_params
-
-    def noted(estimator: Any) -> None:
-        if len(seen) < MAX_ESTIMATORS:
-            seen.setdefault(type(estimator).__name__, estimator.get_params(deep=False))
-        check(estimator)
-
-    BaseEstimator._validate_params = noted
-
-    def params() -> dict[str, Any]:
-        if len(seen) == 1:
-            return dict(*seen.values())
-        return {f"{kind}.{name}": value for kind, given in seen.items() for name, value in given.items()}
-
-    return params
-
-
-def _end(mlflow: Any, away: type[Exception], tracked: Run, estimators: dict[str, Any], status: str) -> None:
-    params = {name: str(value)[:MAX_PARAM_CHARS] for name, value in (estimators | tracked.params).items()}
+    tracked = Run(started.info.run_id)
     try:
-        mlflow.log_params(params)
+        yield tracked
+    except BaseException:
+        _end(mlflow, MlflowException, tracked, "FAILED")
+        raise
+    _end(mlflow, MlflowException, tracked, "FINISHED")
+
+
+def _end(mlflow: Any, away: type[Exception], tracked: Run, status: str) -> None:
+    try:
+        mlflow.log_params(tracked.params)
         mlflow.log_metrics(tracked.metrics)
         mlflow.end_run(status)
     except away as reason:

@@ -46,7 +46,7 @@ def main(folder: Path, parent: int, *, ahead: bool) -> None:
     given = json.loads((folder / "job.json").read_text())
     training = Training(**given["training"])
     limits.hold(Limits(**given["limits"]))
-    with tracking.run(training.model, training.request_id, given["autolog"]) as run:
+    with tracking.run(training.model, training.request_id, autolog=given["autolog"]) as run:
         result = trained(folder, training, given["code_path"])
         run.params = {"dataset_digest": training.dataset_digest, "rows": result["rows"], "seed": training.seed}
         run.metrics = metrics(result)
