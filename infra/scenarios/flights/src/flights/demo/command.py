@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 import aiohttp
 import typer
@@ -17,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from driftloop.addresses import address_of
 from driftloop.cli import model as declarations
-from driftloop.cli.doors import Refusal, command
+from driftloop.cli.doors import Refusal, ask, command
 from driftloop.cli.why import why
 from driftloop.producer import AsyncProducer
 from driftloop_bus.kafka import KafkaLog
@@ -66,6 +67,7 @@ def demo(
             if fault is None:
                 screen.rule("why is it live?")
                 why(records.MODEL)
+                found.append(resolved(records.MODEL))
     except (NotUp, Stuck) as stopped:
         raise Refusal(str(stopped)) from stopped
     say(found)
@@ -74,6 +76,16 @@ def demo(
         screen.print("`export DRIFTLOOP_HOME=.driftloop/demo`, then `driftloop status`, `driftloop down`")
     if not all(check.so for check in found):
         raise typer.Exit(1)
+
+
+def resolved(model: str) -> Check:
+    """Every link of the chain is found by its id, and its first cause is a row of the history."""
+    chain = ask("registry", f"/loop/models/{model}/why")
+    lost = [link["id"] for link in chain if ask("registry", f"/loop/events/{link['id']}")["id"] != link["id"]]
+    first = ask("feature_store", f"/history/events/{chain[-1]['cause']}")
+    asked = ask("feature_store", f"/history/predictions/{quote(first['prediction_id'])}")
+    told = f"{len(chain)} links, from outcome {first['event_id']} of prediction {first['prediction_id']}"
+    return Check("every link of the chain is found by its id", told, not lost and bool(asked["predictions"]))
 
 
 async def played(*, hard: bool, fault: str | None, free_running: bool, killer: Killer) -> list[Check]:
