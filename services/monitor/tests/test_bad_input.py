@@ -148,6 +148,31 @@ async def test_a_silence_of_a_year_is_passed_over() -> None:
     assert max(ends) > at(400)
 
 
+def in_2099(event: AnyEvent) -> AnyEvent:
+    """The same, with a wrong date."""
+    wrong = {"observed_at": at(31_000)} if isinstance(event.data, OutcomeObserved) else {"prediction_id": "wrong"}
+    return replace(event, id=f"{event.id}-2099", time=at(31_000), data=event.data.model_copy(update=wrong))
+
+
+@pytest.mark.parametrize("poll", [1, 37, 5_000])
+async def test_rows_dated_2099_among_good_ones_change_nothing_but_a_count(poll: int) -> None:
+    good = days(9, lambda d: GOOD if d < 3 else BAD)
+    with_wrong = [
+        e for i, event in enumerate(good) for e in ([in_2099(event), event] if i % 211 in (0, 90) else [event])
+    ]
+    clean, wrong = AWatchedWorld(), AWatchedWorld()
+    for world, events in ((clean, good), (wrong, with_wrong)):
+        await a_served_model(world)
+        await world.read(events, poll)
+    states = [(await world.monitor.states.lock([MODEL]))[MODEL] for world in (clean, wrong)]
+    left_out = states[1].counts
+    assert left_out["predictions_far_ahead"] + left_out["outcomes_far_ahead"] == len(with_wrong) - len(good)
+    assert min(left_out["predictions_far_ahead"], left_out["outcomes_far_ahead"]) > 0
+    assert states[0].clocks.watermark == states[1].clocks.watermark
+    assert of(DriftDetected, clean.said)
+    assert [event.id for event in wrong.said] == [event.id for event in clean.said]
+
+
 async def test_a_command_is_answered_with_or_without_a_champion_and_waits_for_its_declaration() -> None:
     world = AWatchedWorld()
     assert await world.hear(command(until_days=-5)) == []

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from monitor.domain.ahead import AGREEING_ROWS, AHEAD_US, believed
 from monitor.domain.clock import PATIENCE_US, Clocks, advanced
 
 
@@ -57,3 +58,26 @@ def test_a_silent_topic_is_left_behind_by_half_a_day() -> None:
     assert clocks.far_apart
     assert clocks.without_the_silent().watermark == 2 * PATIENCE_US
     assert not clocks.without_the_silent().far_apart
+
+
+def test_rows_far_ahead_are_believed_once_enough_of_them_agree_however_they_are_cut() -> None:
+    moments = np.concatenate(
+        [np.full(5, 10), np.full(150, 3 * AHEAD_US), times(90 * AHEAD_US), np.full(3, 3 * AHEAD_US)]
+    )
+    for size in (1, 7, len(moments)):
+        clocks, kept = Clocks(), list[bool]()
+        for start in range(0, len(moments), size):
+            part = moments[start : start + size]
+            clocks, good = believed(clocks, "outcomes", ["m"] * len(part), part, 5)
+            clocks, _ = advanced(clocks, "outcomes", ["m"] * int(good.sum()), part[good])
+            kept += good.tolist()
+        left_out = [*range(5, 5 + AGREEING_ROWS - 1), 155]
+        assert np.flatnonzero(~np.array(kept)).tolist() == left_out
+        assert clocks.ahead == {}
+
+
+def test_a_stream_without_a_clock_is_held_to_what_was_declared() -> None:
+    _, kept = believed(Clocks(), "outcomes", ["m"] * 2, times(2 * AHEAD_US, 9), 5)
+    assert kept.tolist() == [False, True]
+    _, kept = believed(Clocks(), "outcomes", ["m"] * 2, times(2 * AHEAD_US, 9), 0)
+    assert kept.tolist() == [True, True]

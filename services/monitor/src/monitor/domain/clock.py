@@ -23,6 +23,14 @@ PATIENCE_US: Final = 12 * 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """Rows of one stream in a row that lie far ahead of its clock."""
+
+    first_us: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Clocks:
     """The greatest event time of each stream in each topic, and the watermark that follows. It never goes back."""
 
@@ -31,6 +39,8 @@ class Clocks:
     watermark: int = 0
     partitions: Mapping[str, int] = field(default_factory=dict)
     """Stream to its partition: the same number in both topics."""
+    ahead: Mapping[str, Run] = field(default_factory=dict)
+    """`topic:stream` to its present run of rows that are not believed."""
 
     @property
     def far_apart(self) -> bool:

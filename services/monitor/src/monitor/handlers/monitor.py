@@ -15,7 +15,8 @@ from driftloop_contracts.loop import CandidateTrained, TrainingFailed
 from driftloop_contracts.topics import DECLARATIONS, DEPLOYMENTS, OUTCOMES, PREDICTIONS
 from driftloop_kit.jobs import Done, Failed, Job, JobEnd
 from monitor.domain import deploy, policy
-from monitor.domain.clock import advanced
+from monitor.domain.ahead import believed
+from monitor.domain.clock import Kind, advanced
 from monitor.domain.rules import Rules
 from monitor.domain.state import ModelState
 from monitor.handlers import heard, told
@@ -63,7 +64,8 @@ class Monitor:
         reached = _reached(batch)
         served = heard.without_history(batch)
         events: list[AnyEvent] = []
-        for state, rules, part in await self._of_declared(served.by_model()):
+        for known, rules, given in await self._of_declared(served.by_model()):
+            state, part = _believed(known, "predictions", given)
             clocks, arrived = advanced(state.clocks, "predictions", part.streams, part.times, part.partition)
             await self.rows.add_predictions(state.model, heard.prediction_rows(part, arrived, rules.kept))
             state, found = await self._structure.heard(replace(state, clocks=clocks), rules, part, arrived)
@@ -75,7 +77,8 @@ class Monitor:
         reached = _reached(batch)
         fresh = heard.without_history(batch)
         events: list[AnyEvent] = []
-        for state, _, part in await self._of_declared(fresh.by_model()):
+        for known, _, given in await self._of_declared(fresh.by_model()):
+            state, part = _believed(known, "outcomes", given)
             clocks, arrived = advanced(state.clocks, "outcomes", part.streams, part.times, part.partition)
             await self.rows.add_outcomes(state.model, heard.outcome_rows(part, arrived))
             events += await self._decided(replace(state, clocks=clocks), reached)
@@ -226,6 +229,17 @@ class Monitor:
                 state.model, [(topic, n) for topic in (PREDICTIONS.name, OUTCOMES.name) for n in numbers]
             )
         return events
+
+
+def _believed(state: ModelState, kind: Kind, batch: heard.B) -> tuple[ModelState, heard.B]:
+    """The rows whose times may be true; the others are counted and left out."""
+    begun_us = max((change.time_us for change in state.changes), default=0)
+    clocks, kept = believed(state.clocks, kind, batch.streams, batch.times, begun_us)
+    if kept.all():
+        return replace(state, clocks=clocks), batch
+    name = f"{kind}_far_ahead"
+    counts = {**state.counts, name: state.counts.get(name, 0) + int((~kept).sum())}
+    return replace(state, clocks=clocks, counts=counts), batch.take(kept)
 
 
 def _reached(batch: PredictionBatch | OutcomeBatch) -> dict[Place, int]:
