@@ -63,7 +63,7 @@ service: setup ## Create a service: make service NAME=x
 	@$(BIN)/python infra/template/create.py "$(NAME)"
 
 bench: setup ## CPU per event of the monitor's path and per request of serving's, beside plain loops
-	@$(BIN)/python -m pytest -q -s tests/load
+	@DRIFTLOOP_BENCH=full $(BIN)/python -m pytest -q -s tests/load
 
 clean: ## Remove what was made here: .venv, the stack's data
 	@rm -rf $(VENV) .driftloop

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from fastapi import FastAPI
 from pydantic import BaseModel, create_model
 from sklearn.linear_model import LogisticRegression
@@ -35,7 +36,8 @@ async def bare(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": ANSWER})
 
 
-Features: Any = create_model("Features", **dict.fromkeys(FEATURES, (float, ...)))
+FIELDS: Final[Mapping[str, Any]] = dict.fromkeys(FEATURES, (float, ...))
+Features: Any = create_model("Features", **FIELDS)
 
 
 class Asking(BaseModel):
@@ -48,6 +50,18 @@ class Answer(BaseModel):
     version: str
     prediction: bool
     score: float
+
+
+async def fresh_topic(kafka: str) -> str:
+    """A topic for hand-written events: nobody reads them."""
+    name = f"load-by-hand-{uuid.uuid4().hex[:8]}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(name, 1, 1)])
+    finally:
+        await admin.close()
+    return name
 
 
 def fitted() -> LogisticRegression:

@@ -35,7 +35,7 @@ class Scale:
     connections: tuple[int, ...]
 
 
-FULL: Final = Scale(rounds=3, events=12_000, packed=100, requests=1_500, connections=(16, 8))
+FULL: Final = Scale(rounds=3, events=8_000, packed=60, requests=1_500, connections=(16, 8))
 # Enough that everything runs once, and that a path that became several times slower is seen.
 SMALL: Final = Scale(rounds=1, events=3_000, packed=20, requests=300, connections=(16,))
 

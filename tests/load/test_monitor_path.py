@@ -13,7 +13,7 @@ import pytest
 import uvloop
 from services.monitor.tests.process import Running, launch
 from tests.load.costs import Cell, Table, cpu_of_family_s, cpu_s, scale
-from tests.load.plain_loops import FLOOR, ROWS, cpu_of
+from tests.load.plain_loops import ADWINS, FLOOR, ROWS, cpu_of
 from tests.load.world import Model, Stretch, fill, reference
 
 from driftloop_artifacts import ArtifactStore
@@ -26,6 +26,9 @@ from driftloop_local.stack import LocalStack
 
 pytestmark = pytest.mark.stack
 OURS = "monitor: its process"
+# The loop by hand keeps nothing and joins nothing. Three to five times its CPU is what was measured: beyond this the path
+# has become something else, and a busy machine explains no such thing within one run.
+MOST = 15.0
 LOOK_S = 0.02
 WITHIN_S = 120.0
 
@@ -99,7 +102,7 @@ def test_the_monitors_path(watched: Watched, kafka: str) -> None:
     sent = sum(model.made for model in watched.models)
     assert uvloop.run(watched.count()) == (sent, sent)
     for table in tables:
-        assert table.cpu_us(FLOOR) > 0
+        assert 1 < table.ratio(OURS, ADWINS) < MOST
 
 
 def _table(model: Model) -> Table:

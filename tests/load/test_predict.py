@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,8 +18,7 @@ import httpx
 import numpy as np
 import pytest
 import uvloop
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from tests.load.by_hand import COEFFICIENTS, FEATURES, MODEL
+from tests.load.by_hand import COEFFICIENTS, FEATURES, MODEL, fresh_topic
 from tests.load.costs import Cell, Table, cpu_s, scale, settle
 from tests.load.driver import drive, request
 
@@ -41,6 +39,9 @@ WITH_EVENT: Final = "the same, and an aiokafka send"
 OURS: Final = "serving: its process, events sent"
 # One-row scores of both models agree to rounding.
 TOLERANCE: Final = 1e-9
+# What people write by hand, event included, costs more than serving in each run that was ever made: this leaves room for a
+# few hundred requests on a busy machine.
+MOST: Final = 1.5
 STARTED_WITHIN_S: Final = 60.0
 
 
@@ -71,8 +72,7 @@ class Server:
 @pytest.fixture
 def servers(kafka: str, tmp_path: Path) -> Iterator[list[Server]]:
     """All are up and warm, serving last."""
-    topic = f"load-by-hand-{uuid.uuid4().hex[:8]}"
-    uvloop.run(_made(kafka, topic))
+    topic = uvloop.run(fresh_topic(kafka))
     with ExitStack() as stack:
         started = [
             stack.enter_context(_uvicorn(FLOOR, "by_hand:bare")),
@@ -102,6 +102,7 @@ def test_one_prediction(servers: list[Server]) -> None:
             for server in servers:
                 table.add(server.name, server.measured(bodies, connections))
         table.show()
+        assert table.ratio(OURS, WITH_EVENT) < MOST
     print("p50 and p99 hold for this run's machine and load alone: compare them within it, never publish them")
 
 
@@ -150,15 +151,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-async def _made(kafka: str, topic: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(topic, 1, 1)])
-    finally:
-        await admin.close()
 
 
 async def _deployed(serving: ServingProcess) -> None:
