@@ -107,6 +107,27 @@ async def test_an_outcome_without_a_prediction_is_kept_for_a_month_then_counted_
     assert not of(DriftDetected, world.said)
 
 
+@pytest.mark.parametrize("outcomes", [True, False], ids=["without a champion", "without outcomes"])
+async def test_where_no_window_closes_old_rows_go_all_the_same_however_the_log_is_cut(outcomes: bool) -> None:
+    left = []
+    for poll in (250, 100_000):
+        world = AWatchedWorld()
+        world.silence = silence = OnceProven()
+        silence.silent = True
+        await world.hear(declared(), *([] if outcomes else [deployed(1, served("1", 0, loss_to_hold()), 0)]))
+        events = days(90, lambda _: GOOD, rows=20)
+        await world.read([e for e in events if outcomes or isinstance(e.data, PredictionMade)], poll)
+        await world.monitor.on_tick(at(90))
+        state = (await world.monitor.states.lock([MODEL]))[MODEL]
+        rows = {
+            name: sorted(world.store[name].get(MODEL, {})) for name in ("prediction", "outcome") if name in world.store
+        }
+        assert 0 < len(rows["prediction"]) < 45 * 20 * len(GOOD.skill)
+        assert len(rows.get("outcome", [])) < 45 * 20
+        left.append((rows, dict(state.counts), state.evicted_us))
+    assert left[0] == left[1]
+
+
 def of_outcomes(events: list[AnyEvent]) -> set[str]:
     """Ids of what rests on outcomes. Blocks count rows as they come: the runner has dropped repeated records by then."""
     of_blocks = {e.id for e in of(MeasurementTaken, events) if e.data.signal.startswith(("latency", "null:"))}

@@ -162,17 +162,17 @@ class StoresContract:
         await stores.rows.add_outcomes(
             MODEL, outcomes(("pair", 20, 1.0, 0), ("orphan", 20, 1.0, 0), ("pair", 21, 0.0, 1))
         )
-        gone = await stores.rows.evict(MODEL, 50, 5)
+        gone = await stores.rows.evict(MODEL, 50, 5, 1_000)
         assert gone == {"predictions_without_outcome": 1, "outcomes_without_prediction": 1}
         assert len(await stores.rows.joined(MODEL, ["1"], 0, 99)) == 1
-        assert (await stores.rows.evict(MODEL, 50, 50))["predictions_judged"] == 1
+        assert (await stores.rows.evict(MODEL, 50, 50, 1_000))["predictions_judged"] == 1
         assert (await stores.rows.coverage(MODEL, "1", 0, 100, 100)).predictions == 1
 
     async def test_a_pair_is_forgotten_together(self, stores: Stores) -> None:
         await stores.rows.add_predictions(MODEL, predictions(("a", "1", "champion", 10, 10, 0.5)))
         await stores.rows.add_outcomes(MODEL, outcomes(("a", 60, 1.0, 0)))
-        assert await stores.rows.evict(MODEL, 50, 50) == {}
-        assert await stores.rows.evict(MODEL, 70, 70) == {"predictions_judged": 1, "outcomes_judged": 1}
+        assert await stores.rows.evict(MODEL, 50, 50, 1_000) == {}
+        assert await stores.rows.evict(MODEL, 70, 70, 1_000) == {"predictions_judged": 1, "outcomes_judged": 1}
 
     async def test_coverage_says_how_much_of_the_truth_had_come_by_then(self, stores: Stores) -> None:
         await stores.rows.add_predictions(

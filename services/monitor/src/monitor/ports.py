@@ -101,8 +101,11 @@ class Rows(Protocol):
     async def coverage(self, model: str, version: str, after_us: int, until_us: int, as_of_us: int) -> Coverage:
         """Of the version's predictions for this time: how many had their outcome as of then, and its delay."""
 
-    async def evict(self, model: str, unmatched_us: int, matched_us: int) -> dict[str, int]:
-        """What arrived before is gone: alone before the first time, in pairs before the second. Counts by what it was."""
+    async def evict(self, model: str, unmatched_us: int, matched_us: int, as_of_us: int) -> dict[str, int]:
+        """What arrived before is gone: alone before the first time, in pairs before the second. Counts by what it was.
+
+        Alone is what had not met by the third: how far ahead the log has been read decides nothing.
+        """
 
 
 class States(Protocol):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from monitor.domain.clock import Clocks
 from monitor.domain.link import Link
+from monitor.domain.losses import DAY_US
 from monitor.domain.policy import NEVER, Pursuit
 from monitor.domain.rules import Rules
 from monitor.domain.watch import Watch, next_close
@@ -92,13 +93,17 @@ class ModelState:
     """Outcomes of closed windows so far, and their sum: the base rate."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """What was left out or evicted, for people."""
+    evicted_us: int = 0
+    """When old rows were last evicted; at first the time of the model's first row."""
 
     def open(self, kind: str, name: str) -> Incident | None:
         """The open incident of this signal."""
         return next((i for i in self.incidents if (i.kind, i.name) == (kind, name)), None)
 
 
-DueKind = Literal["close", "look", "guard", "age", "wake"]
+DueKind = Literal["close", "look", "guard", "age", "wake", "evict"]
+# A closed window evicts; where none closes (no champion, no outcomes), old rows go at this pace.
+EVICT_EACH_US: Final = 7 * DAY_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,11 @@ def next_due(state: ModelState) -> Due | None:
     return due if due and due.at_us < state.clocks.watermark else None
 
 
+def evicted_before(quiet_us: int) -> int:
+    """The time of eviction after which the next is due at the last moment of its pace up to this one."""
+    return (quiet_us // EVICT_EACH_US - 2) * EVICT_EACH_US
+
+
 def _times(state: ModelState) -> list[Due]:
     if state.rules is None or state.retired:
         return []
@@ -129,4 +139,6 @@ def _times(state: ModelState) -> list[Due]:
         due.append(Due(state.served.since_us + (state.pursuit.ages + 1) * state.rules.also_every_us, "age"))
     if state.pursuit.stage in ("waiting", "trained"):
         due.append(Due(state.pursuit.not_before_us, "wake"))
+    if state.evicted_us:
+        due.append(Due((state.evicted_us // EVICT_EACH_US + 2) * EVICT_EACH_US, "evict"))
     return due

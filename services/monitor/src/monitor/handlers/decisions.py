@@ -51,3 +51,5 @@ class Decisions:
                 return await self.asking.of_age(state, rules, due.at_us, reached)
             case "wake":
                 return await self.asking.woken(state, rules, due.at_us, reached)
+            case "evict":
+                return await self.windows.evict(state, due.at_us)

@@ -235,6 +235,8 @@ def _believed(state: ModelState, kind: Kind, batch: heard.B) -> tuple[ModelState
     """The rows whose times may be true; the others are counted and left out."""
     begun_us = max((change.time_us for change in state.changes), default=0)
     clocks, kept = believed(state.clocks, kind, batch.streams, batch.times, begun_us)
+    if not state.evicted_us and kept.any():
+        state = replace(state, evicted_us=int(batch.times[kept][0]))
     if kept.all():
         return replace(state, clocks=clocks), batch
     name = f"{kind}_far_ahead"

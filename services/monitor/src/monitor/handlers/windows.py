@@ -18,7 +18,7 @@ from monitor.domain.link import Link
 from monitor.domain.losses import DAY_US
 from monitor.domain.rows import Joined
 from monitor.domain.rules import Rules
-from monitor.domain.state import Incident, ModelState
+from monitor.domain.state import Incident, ModelState, evicted_before
 from monitor.domain.watch import Seen, Watch, calm, since_onset, stepped
 from monitor.handlers import told
 from monitor.handlers.heard import cause_of, link
@@ -56,9 +56,11 @@ class Windows:
 
     async def _grown(self, state: ModelState, rules: Rules, watch: Watch, at_us: int) -> Watch:
         """The next close to look at: in a silence of months not each of its windows."""
+        return replace(watch, tried_us=max(at_us, rules.calendar.last_closed(await self._quiet_until(state, at_us))))
+
+    async def _quiet_until(self, state: ModelState, at_us: int) -> int:
         arrival = await self.rows.next_arrival(state.model, at_us)
-        quiet_until = min(arrival or state.clocks.watermark, state.clocks.watermark)
-        return replace(watch, tried_us=max(at_us, rules.calendar.last_closed(quiet_until)))
+        return min(arrival or state.clocks.watermark, state.clocks.watermark)
 
     async def _closed(
         self, state: ModelState, rules: Rules, watch: Watch, at_us: int, joined: Joined, last: Link
@@ -78,10 +80,22 @@ class Windows:
         watch, judged = stepped(watch, rules, seen)
         state = replace(state, watch=watch, outcomes=_added(state.outcomes, mine, finite))
         state, verdicts = await self._heard(state, rules, watch, judged, last)
-        gone = await self.rows.evict(state.model, at_us - UNMATCHED_US, at_us - MATCHED_US)
+        return await self._evicted(state, at_us), [*measurement.events, *verdicts]
+
+    async def evict(self, state: ModelState, at_us: int) -> Followed:
+        """What is too old is gone although no window has closed for long; a silence of months is passed over at once."""
+        state = await self._evicted(state, at_us)
+        before = evicted_before(await self._quiet_until(state, at_us))
+        return replace(state, evicted_us=max(at_us, before)), []
+
+    async def _evicted(self, state: ModelState, at_us: int) -> ModelState:
+        """What is too old at this time is gone, but for the pairs of a window that still grows."""
+        open_us = state.watch.open_us if state.watch else at_us
+        matched_us = min(at_us - MATCHED_US, open_us)
+        gone = await self.rows.evict(state.model, at_us - UNMATCHED_US, matched_us, at_us)
         await self.structure.tallies.evict(state.model, at_us - MATCHED_US)
         counts = {name: state.counts.get(name, 0) + gone.get(name, 0) for name in {*state.counts, *gone}}
-        return replace(state, counts=counts), [*measurement.events, *verdicts]
+        return replace(state, counts=counts, evicted_us=at_us)
 
     async def _heard(
         self, state: ModelState, rules: Rules, watch: Watch, judged: Judged | None, last: Link

@@ -149,12 +149,12 @@ class MemoryRows:
         delays = sorted(o.arrived_us - p.time_us for p, o in known if o and o.arrived_us <= as_of_us)
         return Coverage(len(due), len(delays), _quantile(delays, 0.5), _quantile(delays, 0.95))
 
-    async def evict(self, model: str, unmatched_us: int, matched_us: int) -> dict[str, int]:
+    async def evict(self, model: str, unmatched_us: int, matched_us: int, as_of_us: int) -> dict[str, int]:
         """See `ports.Rows`."""
         predictions, outcomes = self._table("prediction", model), self._table("outcome", model)
         matched = [(p, self._outcome_of(model, p)) for p in predictions.values()]
-        met = {o.key for _, o in matched if o}
-        alone = [p for p, o in matched if o is None and p.time_us <= unmatched_us]
+        met = {o.key for p, o in matched if o and p.arrived_us <= as_of_us}
+        alone = [p for p, o in matched if p.time_us <= unmatched_us and (o is None or o.arrived_us > as_of_us)]
         gone = {
             "predictions_without_outcome": _drop(predictions, {(p.prediction_id, p.version, p.variant) for p in alone}),
             "outcomes_without_prediction": _drop(

@@ -107,12 +107,15 @@ FROM (
 _EVICTIONS: Final = {
     "predictions_without_outcome": f"""
 DELETE FROM prediction p WHERE model = $1 AND time_us <= $2
-AND NOT EXISTS ({_OUTCOME_BY_ID}) AND NOT EXISTS ({_OUTCOME_BY_ENTITY})
+AND NOT EXISTS ({_OUTCOME_BY_ID} AND o.arrived_us <= $3)
+AND NOT EXISTS ({_OUTCOME_BY_ENTITY} AND o.arrived_us <= $3)
 """,
     "outcomes_without_prediction": """
 DELETE FROM outcome o WHERE model = $1 AND arrived_us <= $2
-AND NOT EXISTS (SELECT FROM prediction p WHERE p.model = $1 AND p.prediction_id = o.prediction_id)
-AND NOT EXISTS (SELECT FROM prediction p WHERE p.model = $1 AND p.time_us = o.prediction_us AND p.entity = o.entity)
+AND NOT EXISTS (SELECT FROM prediction p WHERE p.model = $1 AND p.prediction_id = o.prediction_id
+                AND p.arrived_us <= $3)
+AND NOT EXISTS (SELECT FROM prediction p WHERE p.model = $1 AND p.time_us = o.prediction_us AND p.entity = o.entity
+                AND p.arrived_us <= $3)
 """,
     # With their outcomes, never before: an outcome left alone for a day would count as one without a prediction.
     "predictions_judged": f"""
@@ -192,13 +195,12 @@ class PostgresRows:
         row = await self.connection.fetchrow(_COVERAGE, model, version, after_us, until_us, as_of_us)
         return Coverage(row["predictions"], row["labelled"], row["p50"], row["p95"])
 
-    async def evict(self, model: str, unmatched_us: int, matched_us: int) -> dict[str, int]:
+    async def evict(self, model: str, unmatched_us: int, matched_us: int, as_of_us: int) -> dict[str, int]:
         """See `ports.Rows`."""
         gone = {}
         for name, sql in _EVICTIONS.items():
-            gone[name] = _count(
-                await self.connection.execute(sql, model, unmatched_us if name in _ALONE else matched_us)
-            )
+            times = (unmatched_us, as_of_us) if name in _ALONE else (matched_us,)
+            gone[name] = _count(await self.connection.execute(sql, model, *times))
         return {name: count for name, count in gone.items() if count}
 
 
