@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from services.monitor.tests.test_the_circle import BAD, GOOD
 from services.monitor.tests.world import (
     MODEL,
@@ -22,8 +23,9 @@ from driftloop_contracts import AnyEvent, Event, first
 from driftloop_contracts.data_plane import PredictionMade
 from driftloop_contracts.event import Scalar
 from driftloop_contracts.loop import DriftCleared, DriftDetected, MeasurementTaken, RetrainRequested
-from driftloop_detect.structural import Reference
+from driftloop_detect.structural import Check, Finding, Reference
 from monitor.domain.blocks import Block, filled
+from monitor.domain.faults import reach
 from monitor.domain.histograms import Bins, psi
 
 DIGEST = "sha256:reference"
@@ -79,6 +81,25 @@ async def test_a_feature_that_is_null_is_found_within_rows_and_the_advice_is_to_
     assert at(1000 / 144) < alarm.time <= at(1200 / 144)
     assert alarm.causation == f"p{round((alarm.time - at(0)).total_seconds() / 600)}"
     assert alarm.data.effects[0].before == 0
+
+
+@pytest.mark.parametrize(("one_in", "severity"), [(1, "critical"), (4, "warning"), (12, "info")])
+@pytest.mark.parametrize("poll", [7, 2000])
+async def test_a_fault_says_which_share_of_the_rows_it_concerns_and_is_as_severe(
+    one_in: int, severity: str, poll: int
+) -> None:
+    (alarm,) = await found(lambda row: healthy(row) | ({"x": None} if row % one_in == 0 else {}), poll)
+    rows = round((alarm.time - at(0)).total_seconds() / 600) + 1 - 1000
+    concerned = sum((1000 + row) % one_in == 0 for row in range(rows))
+    assert (alarm.data.traffic_share, alarm.data.delay_samples) == (concerned / rows, concerned)
+    assert alarm.data.severity == severity
+
+
+def test_what_counts_no_rows_names_no_share() -> None:
+    apart = Finding(Check("contrast", "x", "EWR", "distance to the other segments"), "opened", 99, 40.0, 9.0, 0.0)
+    assert (reach(apart, 1100).share, reach(apart, 1100).severity) == (None, "warning")
+    resting = Finding(Check("stale", "x", "EWR", "equal values in a row"), "opened", 99, 73.0, 53.0, 1.0)
+    assert (reach(resting, 1100).share, reach(resting, 1100).samples) == (None, 73)
 
 
 async def test_an_unseen_value_and_a_range_are_told_apart() -> None:

@@ -16,6 +16,7 @@ from driftloop_contracts.loop import Histogram
 from driftloop_detect.structural import Finding
 from monitor.domain.blocks import Block, Full, filled
 from monitor.domain.deploy import Cleared
+from monitor.domain.faults import Reach, reach
 from monitor.domain.histograms import Bins
 from monitor.domain.losses import IntArray
 from monitor.domain.rules import Rules
@@ -79,33 +80,38 @@ class Structure:
         block, full = filled(
             kept.block if kept else Block(), part.features, list(rules.features), part.times, part.latency_ms
         )
-        checks, found = kept.checks if kept else None, list[Finding]()
+        checks, found = kept.checks if kept else None, list[tuple[Finding, Reach]]()
         if known:
             checks, found = _checked(known, checks, part, rules)
         await self.blocks.put(state.model, stream, version, block, checks)
         events = [event for one in full for event in _measured(state.model, version, one, part)]
-        for finding in found:
-            state, more = _found(state, version, finding, part, rules)
+        for finding, reached in found:
+            state, more = _found(state, version, finding, reached, part, rules)
             events += more
         return state, events
 
 
-def _checked(known: Known, checks: bytes | None, part: PredictionBatch, rules: Rules) -> tuple[bytes, list[Finding]]:
+def _checked(
+    known: Known, checks: bytes | None, part: PredictionBatch, rules: Rules
+) -> tuple[bytes, list[tuple[Finding, Reach]]]:
     watch = known.watch
     state = watch.from_bytes(checks) if checks else watch.start()
+    before = int(state.tally.rows[0])
     segment = part.features.get(rules.segment) if rules.segment else None
     state, found = watch.step(state, part.features, part.times, segment, part.feature_times)
-    return watch.to_bytes(state), found
+    return watch.to_bytes(state), [(finding, reach(finding, before + finding.row + 1)) for finding in found]
 
 
-def _found(state: ModelState, version: str, finding: Finding, part: PredictionBatch, rules: Rules) -> Followed:
+def _found(
+    state: ModelState, version: str, finding: Finding, reached: Reach, part: PredictionBatch, rules: Rules
+) -> Followed:
     """A check began to fail: an incident, unless it is open already. It stopped: the incident is over."""
     name = told.check_name(finding)
     incident, cause = state.open(finding.check.kind, name), part.cause(finding.row)
     at_us = int(part.times[finding.row])
     if finding.state == "opened" and incident is None:
-        event = told.broken(cause, state.model, version, finding, rules.segment, at_us)
-        opened = Incident(event.data.incident, finding.check.kind, name, version, "warning", at_us, link(event))
+        event = told.broken(cause, state.model, version, finding, reached, rules.segment, at_us)
+        opened = Incident(event.data.incident, finding.check.kind, name, version, reached.severity, at_us, link(event))
         return replace(state, incidents=(*state.incidents, opened)), [event]
     if finding.state == "cleared" and incident is not None:
         kept = tuple(other for other in state.incidents if other.id != incident.id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from driftloop_contracts import Cause, Event, caused, derived_id
 from driftloop_contracts.loop import (
@@ -21,14 +20,12 @@ from driftloop_contracts.loop import (
 from driftloop_detect.structural import Finding
 from monitor.domain.deploy import Cleared
 from monitor.domain.drifted import Drifted
+from monitor.domain.faults import Reach
 from monitor.domain.histograms import Moved
 from monitor.domain.rules import Rules
 from monitor.domain.state import Incident
 from monitor.handlers.heard import moment_of
 from monitor.ports import Coverage
-
-# Structural checks are made at each of so many rows.
-BEAT_ROWS: Final = 100
 
 
 def detected(
@@ -73,7 +70,7 @@ def detected(
 
 
 def broken(
-    cause: Cause, model: str, version: str, finding: Finding, segment: str | None, at_us: int
+    cause: Cause, model: str, version: str, finding: Finding, reached: Reach, segment: str | None, at_us: int
 ) -> Event[DriftDetected]:
     """A structural fault, caused by the prediction that completed the rows in which it was seen."""
     check, name, moment = finding.check, check_name(finding), moment_of(at_us)
@@ -84,20 +81,22 @@ def broken(
         segment={segment: check.segment} if segment and check.segment else {},
         signal=Signal(kind=check.kind, name=check.name),
         kind="data_drift" if check.kind == "feature" else "schema",
-        severity="warning",
+        severity=reached.severity,
         evidence=Evidence(
             detector="structural", semantics="driftloop-detect:structural", statistic=finding.observed, threshold=finding.limit,
             params={"compared": check.compared}, calibration="blocks of 1,000 of the version's training rows",
         ),
         onset=Onset(estimate=moment, since=moment, until=moment),
         detected_at=moment,
-        delay_samples=BEAT_ROWS,
+        delay_samples=reached.samples,
         effects=[
             Effect(
                 name=check.compared, before=finding.expected, after=finding.observed,
                 difference=finding.observed - finding.expected, unit=check.compared,
             )
         ],
+        # The contract has no word for a share that is not known: its default stands.
+        traffic_share=1.0 if reached.share is None else reached.share,
         recommendation=Recommendation(action=finding.advice, reason=finding.reason),
     )  # fmt: skip
     return caused(data, cause, f"{check.kind}:{name}", time=moment)
