@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from driftloop_artifacts import ArtifactStore, StoreUnavailable
 from driftloop_bus.errors import TryAgain
@@ -58,7 +57,7 @@ class Gathering:
         return built.model_dump(mode="json")
 
     def _assembled(self, wanted: Wanted, versions: dict[str, int]) -> Dataset:
-        model = ds.field("model") == wanted.model
+        model = pc.field("model") == wanted.model
         views = {source.view for source in wanted.from_views.values()}
         return assemble(
             Sources(
@@ -72,10 +71,10 @@ class Gathering:
     def _observations(self, view: str, wanted: Wanted, version: int) -> Any:
         """The view's readings before the pinned offsets: later ones would make another dataset of the same request."""
         pinned = [(p, end) for (topic, p), end in wanted.ends.items() if topic == OBSERVATIONS.name]
-        where = ds.field("view") == view
-        inside = ds.scalar(False)
+        where = pc.field("view") == view
+        inside = pc.scalar(False)
         for partition, end in pinned:
-            inside = inside | ((ds.field("partition") == partition) & (ds.field("offset") < end))
+            inside = inside | ((pc.field("partition") == partition) & (pc.field("offset") < end))
         found = self._tables.rows(OBSERVATIONS.name, version, where & inside, SOURCE_COLUMNS[OBSERVATIONS.name])
         return found.sort_by([("partition", "ascending"), ("offset", "ascending"), ("row", "ascending")])
 

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError
 
@@ -53,16 +53,17 @@ class Tables:
         return self._asked(lambda: {NAMES[topic]: self._newest(topic).version() for topic in SCHEMAS})
 
     def rows(
-        self, topic: str, version: int, where: ds.Expression | None = None, columns: list[str] | None = None
+        self, topic: str, version: int, where: pc.Expression | None = None, columns: list[str] | None = None
     ) -> pa.Table:
         """The rows of a table as they were at a version."""
         table = self._asked(lambda: DeltaTable(self._uri(topic), version=version))
+        # Only here pyarrow.dataset is loaded, and with it pandas: who only writes needs neither.
         return self._asked(lambda: table.to_pyarrow_dataset().to_table(filter=where, columns=columns))
 
     def find(self, topic: str, column: str, value: str) -> list[dict[str, Any]]:
         """The rows whose column has the value, in log order."""
         version = self._asked(lambda: self._newest(topic).version())
-        found = self.rows(topic, version, ds.field(column) == value)
+        found = self.rows(topic, version, pc.field(column) == value)
         in_order = found.sort_by([("partition", "ascending"), ("offset", "ascending"), ("row", "ascending")])
         return in_order.to_pylist()  # type: ignore[no-any-return]  # rows are dicts
 

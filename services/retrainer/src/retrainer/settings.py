@@ -13,6 +13,8 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="RETRAINER_", frozen=True)
 
+    http_port: int = Field(default=8085, ge=0, le=65535)
+    """Port to listen on; 0: a free one."""
     code_path: str = ""
     """Folders with the training code of the models, as PYTHONPATH: only the training process imports from them."""
     tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")

@@ -24,21 +24,28 @@ class Run:
     run_id: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    autolog: bool = False
+
+    def follow(self) -> None:
+        """What is fitted from now on is autologged, if that is wanted: MLflow's own for scikit-learn, without models.
+
+        It scores every estimator on all of its training rows, which costs about as much as the fit.
+        """
+        if self.run_id is not None and self.autolog:
+            import mlflow.sklearn
+
+            mlflow.sklearn.autolog(log_models=False, log_datasets=False, log_post_training_metrics=False, silent=True)
 
 
 def warm() -> None:
     """MLflow is imported, if there is anybody to log to."""
     if _reachable(os.environ.get("MLFLOW_TRACKING_URI", "")):
-        import mlflow  # noqa: F401  # for its effect
+        import mlflow.sklearn  # noqa: F401  # for its effect
 
 
 @contextmanager
 def run(model: str, request_id: str, *, autolog: bool) -> Iterator[Run]:
-    """A run around a training.
-
-    autolog: MLflow's own for scikit-learn, without models. It scores every estimator on all of its training rows, which
-    costs about as much as the fits.
-    """
+    """A run around a training. autolog: whether `follow` does anything."""
     if not _reachable(os.environ.get("MLFLOW_TRACKING_URI", "")):
         yield Run()
         return
@@ -52,11 +59,7 @@ def run(model: str, request_id: str, *, autolog: bool) -> Iterator[Run]:
         sys.stderr.write(f"training without a run: {away}\n")
         yield Run()
         return
-    if autolog:
-        import mlflow.sklearn as flavor
-
-        flavor.autolog(log_models=False, log_datasets=False, log_post_training_metrics=False, silent=True)
-    tracked = Run(started.info.run_id)
+    tracked = Run(started.info.run_id, autolog=autolog)
     try:
         yield tracked
     except BaseException:

@@ -47,7 +47,7 @@ def main(folder: Path, parent: int, *, ahead: bool) -> None:
     training = Training(**given["training"])
     limits.hold(Limits(**given["limits"]))
     with tracking.run(training.model, training.request_id, autolog=given["autolog"]) as run:
-        result = trained(folder, training, given["code_path"])
+        result = trained(folder, training, given["code_path"], run)
         run.params = {"dataset_digest": training.dataset_digest, "rows": result["rows"], "seed": training.seed}
         run.metrics = metrics(result)
     result |= {"run_id": run.run_id, "cpu_s": cpu_s()}
@@ -62,13 +62,15 @@ def warm() -> None:
     tracking.warm()
 
 
-def trained(folder: Path, training: Training, code_path: list[str]) -> dict[str, Any]:
+def trained(folder: Path, training: Training, code_path: list[str], run: tracking.Run) -> dict[str, Any]:
     """The candidate's evidence; its bytes are in the folder. Raises one of REFUSALS, or what the user's code raises."""
     check_losses(training)
     train = train_function(training.entry, code_path)
     rows = Split.of(pq.read_table(folder / "rows.parquet"), training)
     held_back = rows_of(rows.backtest, training)
     fitted = fit(train, rows.before, training, held_back)
+    # What a run tells of is the version that ships.
+    run.follow()
     shipped = fit(train, rows.whole, training, held_back)
     answers = golden(shipped, held_back.columns)
     (folder / "artifact").write_bytes(saved(shipped, answers))
