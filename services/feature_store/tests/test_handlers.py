@@ -135,13 +135,11 @@ async def test_a_dataset_becomes_one_job_however_often_it_is_asked_for() -> None
     bench = Bench()
     await bench.store.on_model_declared(model_declared())
     await bench.store.on_view_declared(view_declared())
-    bench.declarations.offsets[OBSERVATIONS.name] = {1: 7, 0: 5}
     request = wanted({"predictions.v1": {0: 10}})
     for _ in range(2):
         assert await bench.store.on_dataset_requested(request) == []
     [job] = bench.queue.jobs.values()
     assert job.kind == DATASET
-    assert job.payload["observations"] == [[0, 5], [1, 7]]
     assert job.payload["declared"]["document"]["model"] == MODEL
     assert job.cause == request.as_cause()
 

@@ -10,7 +10,6 @@ import pytest
 from services.feature_store.tests.world import MODEL, START, model, view
 
 from driftloop_contracts.documents import ModelDeclaration
-from driftloop_contracts.topics import OBSERVATIONS
 from driftloop_kit.ledger import PostgresLedger
 from feature_store.domain import Reading
 from feature_store.ports import Declarations, Online
@@ -128,12 +127,3 @@ class TestPostgresDeclarations(DeclarationsContract):
                 raise RolledBack
         except RolledBack:
             return
-
-
-@pytest.mark.stack
-async def test_what_the_service_has_handled_is_what_its_ledger_says(ledger: PostgresLedger) -> None:
-    claim = await ledger.claim(OBSERVATIONS.name, 2)
-    async with ledger.batch(claim, 0, 17):
-        pass
-    async with ledger.reading() as connection:
-        assert await PostgresDeclarations(connection).handled(OBSERVATIONS.name) == {2: 17}

@@ -52,7 +52,11 @@ def build(settings: Settings) -> Service[FeatureStore]:
             group.create_task(look_after(context, history))
 
     async def gather(context: Context[FeatureStore], job: Job) -> dict[str, Any]:
-        return await gathering.run(job.payload, *await declaration(context, job))
+        request = DatasetRequested.model_validate(job.payload["request"])
+        document, digest = await declaration(context, job)
+        # All that was observed before rows were asked for counts, read here or not: the history is waited for.
+        observations = await context.log.end_offsets([OBSERVATIONS.name])
+        return await gathering.run(request, document, digest, observations)
 
     def api(context: Context[FeatureStore]) -> FastAPI:
         app = feast.app(context, settings.project, stores, lambda: datetime.now(UTC))

@@ -23,6 +23,8 @@ from feature_store.tables import Tables
 
 # Beyond this the history is behind for a reason that a person must see; the job is tried again.
 COVER_DEADLINE_S: Final = 120.0
+Ends = dict[tuple[str, int], int]
+"""Per topic and partition the offset after the last row that counts."""
 
 
 class Gathering:
@@ -33,10 +35,14 @@ class Gathering:
         self._history = history
         self._artifacts = artifacts
 
-    async def run(self, payload: dict[str, Any], declared: ModelDeclaration, declaration_digest: str) -> dict[str, Any]:
-        """`DatasetBuilt` as JSON. Raises JobFailed when there are too few rows, TryAgain while a dependency is away."""
-        request = DatasetRequested.model_validate(payload["request"])
-        wanted = wanted_of(request, declared, payload["observations"])
+    async def run(
+        self, request: DatasetRequested, declared: ModelDeclaration, declaration_digest: str, observations: Ends
+    ) -> dict[str, Any]:
+        """`DatasetBuilt` as JSON. Raises JobFailed when there are too few rows, TryAgain while a dependency is away.
+
+        observations: what the request does not name, and the manifest does: how far views are looked up.
+        """
+        wanted = wanted_of(request, declared, observations)
         try:
             await asyncio.wait_for(self._history.cover(wanted.ends), COVER_DEADLINE_S)
         except TimeoutError as late:
@@ -79,10 +85,10 @@ class Gathering:
         return found.sort_by([("partition", "ascending"), ("offset", "ascending"), ("row", "ascending")])
 
 
-def wanted_of(request: DatasetRequested, declared: ModelDeclaration, observations: list[list[int]]) -> Wanted:
+def wanted_of(request: DatasetRequested, declared: ModelDeclaration, observations: Ends) -> Wanted:
     """The request in the words of the domain."""
     ends = {(part.topic, part.partition): part.end for part in request.window.offsets}
-    ends |= {(OBSERVATIONS.name, partition): end for partition, end in observations}
+    ends |= observations
     since = request.window.since
     return Wanted(
         model=request.model,

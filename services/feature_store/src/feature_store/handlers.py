@@ -12,7 +12,6 @@ from driftloop_contracts.control_plane import ModelDeclared, ViewDeclared
 from driftloop_contracts.data_plane import FeaturesUpdated, ObservationMade
 from driftloop_contracts.documents import ModelDeclaration
 from driftloop_contracts.loop import DatasetBuilt, DatasetFailed, DatasetRequested
-from driftloop_contracts.topics import OBSERVATIONS
 from driftloop_kit.jobs import Done, Job, JobEnd
 from driftloop_kit.service import Reply
 from feature_store.domain import Reading, newest
@@ -58,15 +57,12 @@ class FeatureStore:
     async def on_dataset_requested(self, event: Event[DatasetRequested]) -> list[AnyEvent]:
         """A job is queued that gathers the rows, its id derived from the event: twice delivered, one dataset.
 
-        What the request does not name (the observations, the declaration) is pinned here: the same job on the same log gives
-        the same bytes. A declaration that was not heard yet is waited for by the job, so that other models' go on.
+        The declaration is pinned here; one that was not heard yet is waited for by the job, so that other models' go on.
         """
         request = event.data
         declared = await self.declarations.model(request.model)
-        ends = await self.declarations.handled(OBSERVATIONS.name)
         payload: dict[str, Any] = {
             "request": request.model_dump(mode="json"),
-            "observations": [[partition, end] for partition, end in sorted(ends.items())],
             "declared": declared and pinned(*declared),
         }
         await self.jobs.add(derived_id(event.id, DATASET), DATASET, payload, event.as_cause())

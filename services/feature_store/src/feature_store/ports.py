@@ -38,9 +38,6 @@ class Declarations(Protocol):
     async def views(self) -> dict[str, ViewDeclaration]:
         """Every declared view by its name."""
 
-    async def handled(self, topic: str) -> dict[int, int]:
-        """Per partition the offset up to which this service has handled the topic."""
-
 
 class JobQueue(Protocol):
     """Where slow work waits to be leased."""

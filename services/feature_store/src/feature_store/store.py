@@ -81,7 +81,6 @@ class MemoryDeclarations:
     def __init__(self) -> None:
         self._models: dict[str, tuple[ModelDeclaration, str]] = {}
         self._views: dict[str, ViewDeclaration] = {}
-        self.offsets: dict[str, dict[int, int]] = {}
 
     async def put_model(self, document: ModelDeclaration, digest: str) -> None:
         """As the port."""
@@ -99,13 +98,9 @@ class MemoryDeclarations:
         """As the port."""
         return dict(self._views)
 
-    async def handled(self, topic: str) -> dict[int, int]:
-        """As the port."""
-        return dict(self.offsets.get(topic, {}))
-
 
 class PostgresDeclarations:
-    """`Declarations` in the tables of `migrations/` and the ledger's offsets."""
+    """`Declarations` in the tables of `migrations/`."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -138,10 +133,3 @@ class PostgresDeclarations:
         """As the port."""
         rows = await self._connection.fetch("SELECT view, document FROM view_declaration")
         return {row["view"]: ViewDeclaration.model_validate_json(row["document"]) for row in rows}
-
-    async def handled(self, topic: str) -> dict[int, int]:
-        """As the port."""
-        rows = await self._connection.fetch(
-            "SELECT part, next_offset FROM consumer_offset WHERE grp = 'feature_store' AND topic = $1", topic
-        )
-        return {row["part"]: row["next_offset"] for row in rows}
