@@ -13,7 +13,20 @@ import pytest
 pytestmark = pytest.mark.process
 
 REPOSITORY = Path(__file__).parents[3]
-COPIED = ("pyproject.toml", "conftest.py", "contracts", "libs", "infra", "services", "tests/architecture")
+COPIED = (
+    "pyproject.toml",
+    "conftest.py",
+    "README.md",
+    "Makefile",
+    "constraints.txt",
+    "docker-compose.yml",
+    "CODEOWNERS",
+    "contracts",
+    "libs",
+    "infra",
+    "services",
+    "tests/architecture",
+)
 NAME = "price_watch"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -78,7 +79,15 @@ class Pictures:
 def environment() -> Environment:
     """Templates that escape everything: names and reasons come from outside."""
     made = Environment(loader=FileSystemLoader(WEB / "templates"), autoescape=True, undefined=StrictUndefined)
-    made.filters |= {"minute": minute, "day": day, "spaced": spaced, "status": status, "held": held, "because": because}
+    made.filters |= {
+        "minute": minute,
+        "day": day,
+        "spaced": spaced,
+        "status": status,
+        "held": held,
+        "because": because,
+        "anchor": anchor,
+    }
     return made
 
 
@@ -128,6 +137,11 @@ def minute(moment: datetime) -> str:
 def day(moment: datetime) -> str:
     """In UTC, with the month in letters."""
     return moment.astimezone(UTC).strftime("%-d %b %Y")
+
+
+def anchor(event_id: str) -> str:
+    """A name for the page: ids come from outside, and a quote in one would break every selector."""
+    return f"e-{hashlib.sha256(event_id.encode()).hexdigest()[:16]}"
 
 
 def spaced(name: str) -> str:
