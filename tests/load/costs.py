@@ -15,8 +15,8 @@ from typing import Final
 import psutil
 
 NAN: Final = float("nan")
-# Idle is what uses less than this share of a core in several looks after each other.
-IDLE_SHARE: Final = 0.04
+# Idle is what uses less than this share of a core in several looks after each other: services look around all the time.
+IDLE_SHARE: Final = 0.2
 LOOK_S: Final = 0.05
 LOOKS: Final = 4
 HAS_CLOCKS: Final[bool] = sys.platform == "linux"
@@ -37,7 +37,7 @@ class Scale:
 
 FULL: Final = Scale(rounds=3, events=8_000, packed=60, requests=1_500, connections=(16, 8))
 # Enough that everything runs once, and that a path that became several times slower is seen.
-SMALL: Final = Scale(rounds=1, events=3_000, packed=20, requests=300, connections=(16,))
+SMALL: Final = Scale(rounds=1, events=2_000, packed=16, requests=200, connections=(16,))
 
 
 def scale() -> Scale:
