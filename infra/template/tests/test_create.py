@@ -14,19 +14,9 @@ pytestmark = pytest.mark.process
 
 REPOSITORY = Path(__file__).parents[3]
 COPIED = (
-    "pyproject.toml",
-    "conftest.py",
-    "README.md",
-    "Makefile",
-    "constraints.txt",
-    "docker-compose.yml",
-    "CODEOWNERS",
-    "contracts",
-    "libs",
-    "infra",
-    "services",
-    "tests/architecture",
-)
+    "pyproject.toml", "conftest.py", "README.md", "Makefile", "constraints.txt", "docker-compose.yml", "CODEOWNERS",
+    "contracts", "libs", "infra", "services", "tests/architecture",
+)  # fmt: skip
 NAME = "price_watch"
 
 

@@ -11,7 +11,7 @@ import pytest
 from services.console.tests.world import START, Told, at, declared, deployed, measured, measurements, story
 
 from console.board import Board
-from console.page import Pictures, Status, status
+from console.page import Pictures, Status, anchor, status
 from driftloop_contracts import first
 from driftloop_contracts.control_plane import CommandGiven, ModelDeclared, ModelRetired
 
@@ -107,7 +107,7 @@ def test_the_story_links_each_event_to_what_it_follows_from() -> None:
     )
     text = pictures(board_of(events)).parts()["story"]
     assert (
-        f'Dataset built</b> 151,922 rows, sha256:abababababab <small>because of <a href="#e-{wish.id}">retrain requested</a>'
+        f'Dataset built</b> 151,922 rows, sha256:abababababab <small>because of <a href="#{anchor(wish.id)}">retrain requested</a>'
         in text
     )
     assert "tipped by outcome <code>5f0b6e0a-0000-5000-8000-00000000007e</code>" in text
