@@ -138,10 +138,13 @@ async def test_killed_in_the_middle_of_a_training_it_leaves_nothing_and_trains_o
     async with asyncio.timeout(5):
         while exists(int(pids.read_text())):  # noqa: ASYNC110  # the system tells nobody
             await asyncio.sleep(0.02)
+    left = set(os.listdir(world.retrainer.environment["DRIFTLOOP_DATA"]))
+    assert left, "a killed training leaves its folder"
     world.retrainer.start()
     await world.until(CandidateTrained)
     assert len(world.ear.of(CandidateTrained)) == len(world.ear.of(TrainingStarted)) == 1
-    assert os.listdir(world.retrainer.environment["DRIFTLOOP_DATA"]) == []
+    # Another may be there, of a process that is kept warm for the next request.
+    assert left & set(os.listdir(world.retrainer.environment["DRIFTLOOP_DATA"])) == set()
 
 
 async def nobody(places: object) -> None:
