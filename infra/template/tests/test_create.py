@@ -14,7 +14,7 @@ pytestmark = pytest.mark.process
 
 REPOSITORY = Path(__file__).parents[3]
 COPIED = (
-    "pyproject.toml", "conftest.py", "README.md", "Makefile", "constraints.txt", "docker-compose.yml", "CODEOWNERS",
+    "pyproject.toml", "README.md", "Makefile", "constraints.txt", "docker-compose.yml", "CODEOWNERS",
     "contracts", "libs", "infra", "services", "tests/architecture",
 )  # fmt: skip
 NAME = "price_watch"

@@ -1,4 +1,7 @@
-"""Fixtures that every package's tests may ask for: a real Kafka and a real Postgres, one of each a run, on free ports."""
+"""What every package's tests may ask for: a real Kafka and a real Postgres, one of each a run, on free ports.
+
+A plugin of pytest: `-p driftloop_local.testing`.
+"""
 
 from __future__ import annotations
 
@@ -32,19 +35,13 @@ def stack() -> Iterator[LocalStack]:
     shutil.rmtree(home)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kafka(stack: LocalStack) -> str:
-    """Bootstrap servers of a broker that has every topic of the catalogue."""
-    from driftloop_bus.topics import ensure_topics
+    """Bootstrap servers of a broker that has every topic of the catalogue, empty: no file reads what another has said."""
+    from driftloop_bus.topics import empty_topics
 
-    asyncio.run(ensure_topics(stack.kafka))
+    asyncio.run(empty_topics(stack.kafka))
     return stack.kafka
-
-
-@pytest.fixture(scope="session")
-def postgres_url(stack: LocalStack) -> str:
-    """The administrator's address."""
-    return stack.postgres
 
 
 @pytest.fixture
