@@ -76,7 +76,7 @@ def the_domain_is_pure(module: Module) -> list[str]:
 
 
 def what_is_replaceable_stands_in_one_place(module: Module) -> list[str]:
-    """aiokafka in one module of the bus, faust in one of the monitor."""
+    """aiokafka in one folder of the bus, faust in one module of the monitor."""
     here = f"{module.package}.{module.room}"
     names = {top(name) for name in imports(module.tree())}
     return [

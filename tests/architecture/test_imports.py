@@ -44,6 +44,7 @@ WRONG = {
     ("monitor", "store", "from monitor.settings import Settings"): FOR_SERVICES,
     ("monitor", "store", "import faust"): FOR_ALL,
     ("driftloop_kit", "service", "import aiokafka"): FOR_ALL,
+    ("driftloop_bus", "topics", "from aiokafka.admin import NewTopic"): FOR_ALL,
     ("serving", "shelf", "import pickle"): FOR_ALL,
 }
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from driftloop_bus import kafka
 from driftloop_bus.errors import DriftloopError, TryAgain
+from driftloop_bus.kafka import administration
 from driftloop_contracts.topics import TOPICS, dead_letter_topics, on_demand
 
 Wanted = Mapping[str, tuple[int, Mapping[str, str]]]
@@ -55,14 +55,14 @@ async def ensure_on_demand(
 
 async def missing_topics(bootstrap: str, *, security: Mapping[str, Any] | None = None) -> list[str]:
     """Names of the catalogue's topics that the broker does not have. Raises TryAgain while it is away."""
-    there = await kafka.list_topics(_common(bootstrap, security))
+    there = await administration.list_topics(_common(bootstrap, security))
     return sorted(set(catalogue()) - there)
 
 
 async def differing_topics(bootstrap: str, *, security: Mapping[str, Any] | None = None) -> list[str]:
     """One line per difference between the catalogue and the topics that exist. Raises TryAgain as `missing_topics`."""
     common = _common(bootstrap, security)
-    there = await kafka.list_topics(common)
+    there = await administration.list_topics(common)
     return await _differences(common, {name: wanted for name, wanted in catalogue().items() if name in there})
 
 
@@ -71,10 +71,10 @@ async def ensure_these(
 ) -> list[str]:
     """As `ensure_topics`, for topics of one's own choice."""
     common = _common(bootstrap, security)
-    there = await kafka.list_topics(common)
+    there = await administration.list_topics(common)
     made: list[str] = []
     if missing := {name: one for name, one in wanted.items() if name not in there}:
-        made = await kafka.create_topics(common, missing, replication)
+        made = await administration.create_topics(common, missing, replication)
     await _until_led(common, wanted)
     if differences := await _differences(common, wanted):
         raise DriftloopError("topics differ from the catalogue: " + "; ".join(differences))
@@ -86,7 +86,7 @@ async def _until_led(common: Mapping[str, Any], wanted: Wanted) -> None:
     deadline = time.monotonic() + _LED_WITHIN_S
     while True:
         try:
-            await kafka.partition_counts(common, list(wanted))
+            await administration.partition_counts(common, list(wanted))
         except TryAgain:
             if time.monotonic() > deadline:
                 raise
@@ -96,8 +96,8 @@ async def _until_led(common: Mapping[str, Any], wanted: Wanted) -> None:
 
 
 async def _differences(common: Mapping[str, Any], wanted: Wanted) -> list[str]:
-    counts = await kafka.partition_counts(common, list(wanted))
-    settings = await kafka.topic_settings(common, list(wanted))
+    counts = await administration.partition_counts(common, list(wanted))
+    settings = await administration.topic_settings(common, list(wanted))
     found = []
     for name, (count, config) in wanted.items():
         found += [f"{name} has {counts[name]} partitions, not {count}"] if counts[name] != count else []

@@ -1,0 +1,161 @@
+"""How a consumer comes to its broker and topics, notices that they are gone, and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+
+from driftloop_bus.backoff import Backoff
+from driftloop_bus.errors import TryAgain
+from driftloop_bus.kafka.administration import partition_counts
+from driftloop_bus.kafka.deadlines import REQUEST_MS, ended, started
+from driftloop_bus.kafka.places import every_place, plain
+from driftloop_bus.kafka.producer import MAX_REQUEST_BYTES
+from driftloop_bus.ports import Assigned
+
+# The broker answers a fetch as soon as there is a byte. This is how long a partition that was just resumed may have to wait.
+FETCH_WAIT_MS: Final = 200
+# After so much silence we ask whether the broker is still there, to be able to say why nothing comes.
+LOOK_AFTER_S: Final = 5.0
+
+
+class Connection:
+    """The client of one consumer. It is made beside the polls, again and again, until broker and topics are there."""
+
+    def __init__(
+        self,
+        common: Mapping[str, Any],
+        instance: str | None,
+        topics: Sequence[str],
+        group: str | None,
+        on_assigned: Assigned,
+        on_revoked: Assigned,
+    ) -> None:
+        self._common, self._topics, self._group = common, list(topics), group
+        self._settings = {
+            **common,
+            "group_id": group,
+            "group_instance_id": instance if group else None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "isolation_level": "read_committed",
+            "partition_assignment_strategy": (RangePartitionAssignor,),
+            "session_timeout_ms": 30_000,
+            "rebalance_timeout_ms": 30_000,
+            "max_poll_interval_ms": 60_000,
+            "request_timeout_ms": REQUEST_MS,
+            "fetch_max_wait_ms": FETCH_WAIT_MS,
+            # Whatever a producer may send can be fetched.
+            "max_partition_fetch_bytes": MAX_REQUEST_BYTES,
+        }
+        self._listener = _Listener(on_assigned, on_revoked)
+        self._starting: asyncio.Task[AIOKafkaConsumer] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._backoff = Backoff()
+        self._retry_at = 0.0
+        self._heard_at = 0.0
+        self.client: AIOKafkaConsumer | None = None
+        """Connected; None while there is none."""
+        self.reason: str | None = "connecting to the broker"
+        """What is waited for; None when all is well."""
+
+    async def ready(self, wait_s: float) -> AIOKafkaConsumer | None:
+        """The connected client, or None when it is not there within the time."""
+        if self.client is not None:
+            return self.client
+        if self._starting is None:
+            if (left := self._retry_at - time.monotonic()) > 0:
+                await asyncio.sleep(min(left, wait_s))
+                return None
+            self._starting = asyncio.create_task(self._made())
+        done, _ = await asyncio.wait({self._starting}, timeout=wait_s)
+        if not done:
+            return None
+        task, self._starting = self._starting, None
+        try:
+            self.client = task.result()
+        except TryAgain as error:
+            self._postpone(error.message)
+            return None
+        self._backoff.reset()
+        self._heard_at = time.monotonic()
+        self.reason = None
+        return self.client
+
+    async def give_up(self, reason: str) -> None:
+        """The client is left behind and a new one is made, after a while."""
+        client, self.client = self.client, None
+        self._postpone(reason)
+        if client is not None:
+            await self._listener.on_partitions_revoked(client.assignment())
+            await ended(client)
+
+    def look(self, heard: bool) -> None:
+        """After silence somebody asks, beside the polls, whether broker and topics are there."""
+        now = time.monotonic()
+        if heard:
+            self._heard_at, self.reason = now, None
+        elif now - self._heard_at > LOOK_AFTER_S and (self._looking is None or self._looking.done()):
+            self._heard_at = now
+            self._looking = asyncio.create_task(self._look_around())
+
+    async def close(self) -> None:
+        """Nothing is connected, and nobody tries to."""
+        if self._looking is not None:
+            await _cancelled(self._looking)
+        if self._starting is not None:
+            await _cancelled(self._starting)
+            if not self._starting.cancelled() and self._starting.exception() is None:
+                await ended(self._starting.result())
+        self._starting = self._looking = None
+        if self.client is not None:
+            client, self.client = self.client, None
+            await ended(client)
+
+    async def _made(self) -> AIOKafkaConsumer:
+        """A client that has joined, or that has every partition. Raises TryAgain when broker or topics are not there."""
+        counts = await partition_counts(self._common, self._topics)
+        client = AIOKafkaConsumer(**self._settings)
+        async with started(client):
+            if self._group is not None:
+                client.subscribe(self._topics, listener=self._listener)
+            else:
+                places = every_place(counts)
+                client.assign(places)
+                await self._listener.on_partitions_assigned(places)
+        return client
+
+    async def _look_around(self) -> None:
+        try:
+            await partition_counts(self._common, self._topics)
+        except TryAgain as error:
+            self.reason = error.message
+            return
+        self.reason = None
+
+    def _postpone(self, reason: str) -> None:
+        self.reason, self._retry_at = reason, time.monotonic() + self._backoff.next_s()
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    def __init__(self, on_assigned: Assigned, on_revoked: Assigned) -> None:
+        self._on_assigned, self._on_revoked = on_assigned, on_revoked
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        await self._on_assigned([plain(place) for place in assigned])
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        await self._on_revoked([plain(place) for place in revoked])
+
+
+async def _cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled() and task.exception() is not None:
+        logging.getLogger(__name__).info("was not ready: %s", task.exception())
