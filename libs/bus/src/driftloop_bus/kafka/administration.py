@@ -13,6 +13,7 @@ from driftloop_bus.errors import DriftloopError, TryAgain
 from driftloop_bus.kafka.deadlines import REQUEST_MS, SEND_DEADLINE_S, in_time
 
 EXISTS_ALREADY: Final = 36
+UNKNOWN_TOPIC: Final = 3
 
 
 async def partition_counts(common: Mapping[str, Any], topics: Sequence[str]) -> dict[str, int]:
@@ -37,6 +38,14 @@ async def create_topics(
     if refused:
         raise DriftloopError(f"the broker refused to make topics (name: Kafka's error code): {refused}")
     return [name for name, code, *_ in answer.topic_errors if code == 0]
+
+
+async def delete_topics(common: Mapping[str, Any], topics: Sequence[str]) -> None:
+    """The topics are gone, with all that was in them. Raises DriftloopError when the broker refuses one."""
+    async with _admin(common) as admin:
+        answer = await in_time(admin.delete_topics(list(topics)), SEND_DEADLINE_S)
+    if refused := {name: code for name, code in answer.topic_error_codes if code not in (0, UNKNOWN_TOPIC)}:
+        raise DriftloopError(f"the broker refused to delete topics (name: Kafka's error code): {refused}")
 
 
 async def list_topics(common: Mapping[str, Any]) -> set[str]:
