@@ -11,11 +11,12 @@ from typing import Final
 
 import pytest
 from playwright.async_api import Browser, Page, Request, async_playwright, expect
-from services.console.tests.process import Running, free_port, publish, running
 from services.console.tests.world import START, at, measured, measurements, recorded, story
 
+from driftloop_bus.testing import publish
 from driftloop_contracts import first
 from driftloop_contracts.control_plane import CommandGiven
+from driftloop_kit.testing import ServiceProcess, free_port, running
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
 ARGUMENTS: Final = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
@@ -31,7 +32,7 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="module")
-def console(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def console(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     with running("console", kafka, tmp_path_factory.mktemp("console")) as process:
         yield process
 
@@ -45,7 +46,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-async def page(browser: Browser, console: Running) -> AsyncIterator[Page]:
+async def page(browser: Browser, console: ServiceProcess) -> AsyncIterator[Page]:
     """The console's page, live. Afterwards nothing was asked of anybody else, and no script failed."""
     opened = await browser.new_page(viewport={"width": 1300, "height": 1000})
     asked: list[str] = []
@@ -70,24 +71,24 @@ async def test_a_month_appears_while_one_looks(page: Page, kafka: str) -> None:
     events = story(model)
     told = dict(enumerate(events))
     for place in range(5):
-        await publish(kafka, told[place][0], [told[place][1]])
+        await publish(kafka, told[place][0], told[place][1])
     await expect(card).to_contain_text("version 1", timeout=SOON_MS)
     await expect(card.locator("h2 .pill")).to_have_text("steady")
 
     for service, event in measurements(model, range(15, 20)):
-        await publish(kafka, service, [event])
+        await publish(kafka, service, event)
     chart = page.locator(".chart", has_text=f"{model}: log loss")
     await expect(chart.locator(".u-legend")).to_contain_text("version 1", timeout=SOON_MS)
     await expect(chart.locator(".u-legend")).to_contain_text("2013-06-19 09:00")
 
-    await publish(kafka, told[5][0], [told[5][1]])
+    await publish(kafka, told[5][0], told[5][1])
     await expect(card.locator("h2 .pill")).to_have_text("drift", timeout=SOON_MS)
     for place in range(6, len(events)):
-        await publish(kafka, told[place][0], [told[place][1]])
+        await publish(kafka, told[place][0], told[place][1])
     await expect(card).to_contain_text("version 2", timeout=SOON_MS)
     await expect(card.locator("h2 .pill")).to_have_text("steady", timeout=SOON_MS)
     for service, event in measurements(model, range(20, 32)):
-        await publish(kafka, service, [event])
+        await publish(kafka, service, event)
     await expect(chart.locator(".u-legend")).to_contain_text("version 2", timeout=SOON_MS)
     await expect(chart.locator(".u-legend")).to_contain_text("2013-07-01 09:00", timeout=SOON_MS)
 
@@ -102,14 +103,14 @@ async def test_a_month_appears_while_one_looks(page: Page, kafka: str) -> None:
 async def test_drift_retrain_and_promotion_are_drawn_as_vertical_lines(page: Page, kafka: str) -> None:
     model = f"marked-{uuid.uuid4().hex[:8]}"
     for service, event in measurements(model, range(15, 32)):
-        await publish(kafka, service, [event])
+        await publish(kafka, service, event)
     only_declared, *rest = story(model)
-    await publish(kafka, only_declared[0], [only_declared[1]])
+    await publish(kafka, only_declared[0], only_declared[1])
     chart = page.locator(".chart", has_text=f"{model}: log loss")
     await expect(chart.locator("canvas")).to_be_visible(timeout=SOON_MS)
     assert await page.evaluate(COLOURS, model) == []
     for service, event in rest:
-        await publish(kafka, service, [event])
+        await publish(kafka, service, event)
     await page.wait_for_function(f"(model) => ({COLOURS})(model).length === 3", arg=model, timeout=SOON_MS)
 
 
@@ -131,7 +132,7 @@ async def test_what_an_event_says_is_text_and_never_runs(page: Page, kafka: str)
     await publish(
         kafka,
         "console",
-        [first(CommandGiven(model="m", command="freeze", given_by=evil), id=str(uuid.uuid4()), time=START)],
+        first(CommandGiven(model="m", command="freeze", given_by=evil), id=str(uuid.uuid4()), time=START),
     )
     await expect(page.locator("#tail")).to_contain_text("<script>window.owned", timeout=SOON_MS)
     assert await page.evaluate("window.owned") is None
@@ -141,7 +142,7 @@ async def test_what_an_event_says_is_text_and_never_runs(page: Page, kafka: str)
 async def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page, kafka: str, scheme: str) -> None:
     model = f"phone-{uuid.uuid4().hex[:8]}"
     for service, event in story(model) + measurements(model, range(15, 32)):
-        await publish(kafka, service, [event])
+        await publish(kafka, service, event)
     await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     await page.set_viewport_size({"width": 390, "height": 844})
     await expect(page.locator("article.model", has_text=model)).to_contain_text("version 2", timeout=SOON_MS)
@@ -156,15 +157,15 @@ async def test_a_page_whose_console_is_gone_says_so_and_goes_on_when_it_is_back(
 ) -> None:
     port, model = free_port(), f"back-{uuid.uuid4().hex[:8]}"
     opened = await browser.new_page()
-    with running("console", kafka, tmp_path, port) as console:
+    with running("console", kafka, tmp_path, port=port) as console:
         await opened.goto(console.url)
         await expect(opened.locator("#live")).to_have_text("live", timeout=SOON_MS)
-        await asyncio.to_thread(console.end)
+        await asyncio.to_thread(console.stop)
         await expect(opened.locator("#live")).to_have_text("the console does not answer; trying again", timeout=SOON_MS)
         await expect(opened.locator("body")).to_have_class("silent")
-    with running("console", kafka, tmp_path, port):
+    with running("console", kafka, tmp_path, port=port):
         for service, event in [*story(model)[:5], *recorded([measured(model, "1", "loss:brier", 15, 0.2)])]:
-            await publish(kafka, service, [event])
+            await publish(kafka, service, event)
         await expect(opened.locator("#live")).to_have_text("live", timeout=70_000)
         await expect(opened.locator("article.model", has_text=model)).to_contain_text("version 1", timeout=SOON_MS)
         await expect(opened.locator(".chart", has_text=model)).to_contain_text(f"{at(15):%Y-%m-%d}", timeout=SOON_MS)

@@ -11,7 +11,6 @@ from pathlib import Path
 import asyncpg
 import pytest
 import uvloop
-from services.monitor.tests.process import Running, launch
 from tests.load.costs import Cell, Table, cpu_of_family_s, cpu_s, scale
 from tests.load.plain_loops import ADWINS, FLOOR, ROWS, cpu_of
 from tests.load.world import Model, Stretch, fill, reference
@@ -22,6 +21,7 @@ from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.outgoing import PACKED_ROWS
 from driftloop_bus.ports import Outgoing
 from driftloop_bus.routes import reads
+from driftloop_kit.testing import ServiceProcess, running
 from driftloop_local.stack import LocalStack
 
 pytestmark = pytest.mark.stack
@@ -36,7 +36,7 @@ WITHIN_S = 120.0
 class Watched:
     """A running monitor that knows two models, one for each form of records."""
 
-    def __init__(self, running: Running, stack: LocalStack, models: Sequence[Model]) -> None:
+    def __init__(self, running: ServiceProcess, stack: LocalStack, models: Sequence[Model]) -> None:
         self.running = running
         self.models = models
         self._postgres = stack.pid("postgres")
@@ -55,7 +55,7 @@ class Watched:
         finally:
             self.running.process.send_signal(signal.SIGCONT)
         try:
-            await _until(lambda: _passed(connection, stretches), f"done: {self.running.log[-3000:]}")
+            await _until(lambda: _passed(connection, stretches), f"done: {self.running.log_tail()}")
             own = cpu_s(self.running.process.pid) - own
             database = cpu_of_family_s(self._postgres, mine) - database
         finally:
@@ -79,13 +79,9 @@ def watched(stack: LocalStack, kafka: str, service_database: Callable[[str], str
     models = [Model("json", partition=0), Model("packed", partition=1)]
     url = service_database("monitor")
     uvloop.run(_prepare(url, kafka, tmp_path, models))
-    running = launch(url, kafka, tmp_path)
-    try:
+    with running("monitor", kafka, tmp_path, url) as monitor:
         uvloop.run(_begin(url, len(models)))
-        yield Watched(running, stack, models)
-    finally:
-        running.process.send_signal(signal.SIGCONT)
-        running.kill()
+        yield Watched(monitor, stack, models)
 
 
 def test_the_monitors_path(watched: Watched, kafka: str) -> None:

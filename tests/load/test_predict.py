@@ -23,12 +23,14 @@ from tests.load.costs import Cell, Table, cpu_s, scale, settle
 from tests.load.driver import drive, request
 
 from driftloop_artifacts import ArtifactStore
+from driftloop_bus.testing import publish
 from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ServedVersion
 from driftloop_contracts.documents import ModelDeclaration
+from driftloop_kit.testing import free_port
 from driftloop_models import Encoder, Linear, TableModel, save
 from driftloop_models.fields import NumberField
 from serving.testing import NOON, an_event
-from serving.testing.process import ServingProcess, publish, running
+from serving.testing.process import ServingProcess
 
 pytestmark = pytest.mark.stack
 HERE: Final = Path(__file__).parent
@@ -83,9 +85,8 @@ def servers(kafka: str, tmp_path: Path) -> Iterator[list[Server]]:
                 _uvicorn(WITH_EVENT, "by_hand:predict_app", "--factory", LOAD_KAFKA=kafka, LOAD_TOPIC=topic)
             ),
         ]
-        serving = stack.enter_context(running(kafka, tmp_path))
+        serving = stack.enter_context(ServingProcess(kafka, tmp_path))
         uvloop.run(_deployed(serving))
-        assert serving.process is not None
         started.append(Server(OURS, serving.port, serving.process.pid))
         for server in started:
             _wait_for(server)
@@ -125,7 +126,7 @@ def _bodies(count: int) -> list[bytes]:
 @contextmanager
 def _uvicorn(name: str, app: str, *more: str, **environment: str) -> Iterator[Server]:
     """At its kindest settings: one worker on uvloop and httptools, no access log."""
-    port = _free_port()
+    port = free_port()
     command = [
         sys.executable, "-m", "uvicorn", app, *more, "--app-dir", str(HERE), "--port", str(port), "--loop", "uvloop",
         "--http", "httptools", "--no-access-log", "--log-level", "warning",
@@ -149,12 +150,6 @@ def _wait_for(server: Server) -> None:
     raise AssertionError(f"{server.name} did not start")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 async def _deployed(serving: ServingProcess) -> None:
     """The linear model answers."""
     fields = tuple(NumberField(name, "number", fill=0.0, center=0.0, scale=1.0, flagged=False) for name in FEATURES)
@@ -169,5 +164,5 @@ async def _deployed(serving: ServingProcess) -> None:
     )
     declared = ModelDeclared(model=MODEL, document=document, digest="sha256:0", applied_by="ops")
     deployed = DeploymentChanged(model=MODEL, revision=1, champion=champion, challengers=[], reason="first")
-    await publish(serving.kafka, "registry", [an_event(declared), an_event(deployed)])
+    await publish(serving.kafka, "registry", an_event(declared), an_event(deployed))
     await serving.eventually_serves(MODEL, "1")

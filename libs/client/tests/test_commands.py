@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from libs.client.tests.command import driftloop
-from services.console.tests.process import Running, running
 
 from driftloop_contracts.documents import ModelDeclaration
 from driftloop_kit.schema import migrate
+from driftloop_kit.testing import ServiceProcess, running
 from driftloop_local.stack import LocalStack
 
 pytestmark = pytest.mark.stack
@@ -28,20 +28,22 @@ train: {entry: "shop.train:train"}
 
 
 @pytest.fixture(scope="module")
-def services(stack: LocalStack, kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Running]]:
+def services(
+    stack: LocalStack, kafka: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, ServiceProcess]]:
     """Registry and console, as processes."""
     folder = tmp_path_factory.mktemp("commands")
     database = stack.create_service_database("registry_of_commands")
     asyncio.run(migrate("registry", database.owner_url))
     with (
-        running("registry", kafka, folder, REGISTRY_DATABASE_URL=database.login_url) as registry,
+        running("registry", kafka, folder, database.login_url) as registry,
         running("console", kafka, folder) as console,
     ):
         yield {"DRIFTLOOP_REGISTRY": registry, "DRIFTLOOP_CONSOLE": console}
 
 
 @pytest.fixture(autouse=True)
-def addresses(services: dict[str, Running], monkeypatch: pytest.MonkeyPatch) -> None:
+def addresses(services: dict[str, ServiceProcess], monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, service in services.items():
         monkeypatch.setenv(variable, service.url)
 

@@ -6,38 +6,27 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 import pytest
 
-from driftloop_bus.codec import encode
 from driftloop_bus.kafka import KafkaLog
+from driftloop_bus.testing import everything, publish
 from driftloop_contracts.control_plane import CommandGiven
 from driftloop_contracts.event import first
-from driftloop_kit.testing import WITHIN_S, RunningService, bare_environment, free_port, running
+from driftloop_kit.testing import ServiceProcess, bare_environment
 from driftloop_local.databases import ServiceDatabase
 from driftloop_local.stack import LocalStack
 
 TOYS = Path(__file__).parent / "toys"
+# From SIGTERM to the end.
+PROMISED_S = 12.0
 
 
-@asynccontextmanager
-async def running_toy(log: Path, port: int, **settings: str) -> AsyncIterator[RunningService]:
-    async with running("toy", log, {"PYTHONPATH": str(TOYS), **settings}, port=port) as service:
-        yield service
-
-
-async def notes_of(service: RunningService, *ids: str) -> dict[str, str]:
-    notes: dict[str, str] = {}
-    async with asyncio.timeout(WITHIN_S):
-        while not {*ids} <= {*notes}:
-            notes = (await service.client.get("/notes")).json()
-            await asyncio.sleep(0.05)
-    return notes
+def toy_service(kafka: str, database: ServiceDatabase, folder: Path) -> ServiceProcess:
+    return ServiceProcess("toy", kafka, folder, database.login_url, PYTHONPATH=str(TOYS))
 
 
 async def toy(*words: str, **settings: str) -> tuple[int, str]:
@@ -55,10 +44,8 @@ async def toy(*words: str, **settings: str) -> tuple[int, str]:
 
 
 async def command(kafka: str, event_id: str, reason: str) -> None:
-    log = KafkaLog(kafka, "test")
     given = CommandGiven(command="freeze", model="m", given_by="test", reason=reason)
-    await (await log.producer()).send([encode(first(given, id=event_id, time=datetime.now(UTC)), "console")])
-    await log.close()
+    await publish(kafka, "console", first(given, id=event_id, time=datetime.now(UTC)))
 
 
 @pytest.fixture
@@ -69,25 +56,24 @@ def empty_database(stack: LocalStack) -> ServiceDatabase:
 async def test_it_waits_for_postgres_its_tables_and_kafka_and_says_for_which(
     stack: LocalStack, kafka: str, empty_database: ServiceDatabase, tmp_path: Path
 ) -> None:
-    given = {"TOY_DATABASE_URL": empty_database.login_url, "DRIFTLOOP_KAFKA": kafka}
     stack.hold("postgres")
     stack.hold("kafka")
     try:
-        async with running_toy(tmp_path / "log", free_port(), **given) as service:
-            await service.until(lambda report: "Postgres" in str(report["reasons"]))
-            assert (await service.client.get("/live")).status_code == 200
-            assert (await service.client.get("/notes")).status_code == 503
+        with toy_service(kafka, empty_database, tmp_path) as service:
+            service.until_page("/ready", lambda report: "Postgres" in str(report["reasons"]))
+            assert service.get("/live").status_code == 200
+            assert service.get("/notes").status_code == 503
             await asyncio.to_thread(stack.release, "postgres")
-            await service.until(lambda report: "python -m toy migrate" in str(report["reasons"]))
+            service.until_page("/ready", lambda report: "python -m toy migrate" in str(report["reasons"]))
             assert await toy("migrate", TOY_DATABASE_URL=empty_database.owner_url) == (
                 0,
                 "toy: 0001_ledger.sql, 0001_notes.sql\n",
             )
-            await service.until(lambda report: "postgres" not in report["reasons"])
-            assert (await service.client.get("/ready")).status_code == 503
+            service.until_page("/ready", lambda report: "postgres" not in report["reasons"])
+            assert service.get("/ready").status_code == 503
             await asyncio.to_thread(stack.release, "kafka")
-            await service.is_ready()
-            assert await service.end() == 0
+            service.until_ready()
+            assert service.stop(PROMISED_S) == 0
     finally:
         stack.release("postgres")
         stack.release("kafka")
@@ -97,44 +83,31 @@ async def test_it_hears_acts_and_tells_and_ends_in_order(
     kafka: str, empty_database: ServiceDatabase, tmp_path: Path
 ) -> None:
     await toy("migrate", TOY_DATABASE_URL=empty_database.owner_url)
-    given = {"TOY_DATABASE_URL": empty_database.login_url, "DRIFTLOOP_KAFKA": kafka}
-    event_id, port = os.urandom(8).hex(), free_port()
-    async with running_toy(tmp_path / "log", port, **given) as service:
-        await service.is_ready()
+    event_id = os.urandom(8).hex()
+    with toy_service(kafka, empty_database, tmp_path) as service:
+        service.until_ready()
         await command(kafka, event_id, "heard")
-        assert (await service.client.post("/notes/door", params={"said": "spoken"})).json() == {"id": "door"}
-        await service.until(lambda report: report["outbox_pending"] == 0)
-        notes: dict[str, str] = {}
-        async with asyncio.timeout(WITHIN_S):
-            while len(notes) < 3:  # another process does not signal
-                notes = (await service.client.get("/notes")).json()
-                await asyncio.sleep(0.05)
+        said = service.post("/notes/door?said=spoken", None)
+        assert said.json() == {"id": "door"}
+        service.until_page("/ready", lambda report: report["outbox_pending"] == 0)
+        notes = service.until_page("/notes", lambda notes: len(notes) >= 3)
         assert notes["door"] == "spoken"
         assert notes[event_id] == "heard"
         assert notes[f"job-{event_id}"] == "echo of heard"
-        assert (await service.client.post("/notes/door", params={"said": "again"})).status_code == 500
-        slow = asyncio.create_task(service.client.get("/slow"))
+        assert service.post("/notes/door?said=again", None).status_code == 500
+        slow = asyncio.create_task(asyncio.to_thread(service.get, "/slow"))
         await asyncio.sleep(0.2)
-        assert await service.end() == 0
+        assert await asyncio.to_thread(service.stop, PROMISED_S) == 0
         assert (await slow).json() == {"answered": True}
-    assert await told(kafka) >= {b"heard", b"spoken", b"echo of heard"}
-    async with running_toy(tmp_path / "log", port, **given) as again:
-        await again.until(lambda report: "commands.v1" in report["positions"])
-        assert (await again.client.get("/notes")).json() == notes
+        assert await told(kafka) >= {b"heard", b"spoken", b"echo of heard"}
+        service.start()
+        service.until_page("/ready", lambda report: "commands.v1" in report["positions"])
+        assert service.page("/notes") == notes
 
 
 async def told(kafka: str) -> set[bytes | None]:
     log = KafkaLog(kafka, "test")
-
-    async def nothing(partitions: object) -> None:
-        return None
-
-    consumer = await log.consumer(["runs.v1"], None, nothing, nothing)
-    found: set[bytes | None] = set()
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and len(found) < 3:
-        for one in await consumer.poll(100, 200):
-            found |= {record.value for record in one.records}
+    found = {record.value for record in await everything(log, "runs.v1")}
     await log.close()
     return found
 
@@ -143,22 +116,23 @@ async def test_killed_at_any_moment_it_loses_and_doubles_nothing(
     kafka: str, empty_database: ServiceDatabase, tmp_path: Path
 ) -> None:
     await toy("migrate", TOY_DATABASE_URL=empty_database.owner_url)
-    given = {"TOY_DATABASE_URL": empty_database.login_url, "DRIFTLOOP_KAFKA": kafka}
-    ids, port = [os.urandom(8).hex() for _ in range(5)], free_port()
-    for number, event_id in enumerate(ids):
-        async with running_toy(tmp_path / "log", port, **given) as service:
+    ids = [os.urandom(8).hex() for _ in range(5)]
+    with toy_service(kafka, empty_database, tmp_path) as service:
+        for number, event_id in enumerate(ids):
             await command(kafka, event_id, f"number {number}")
             if number % 2:
-                await service.is_ready()
+                service.until_ready()
                 # Somewhere between the poll and the relay's mark.
                 await asyncio.sleep(number / 100)
-    async with running_toy(tmp_path / "log", port, **given) as service:
-        await service.is_ready()
-        notes = await notes_of(service, *ids, *(f"job-{event_id}" for event_id in ids))
-        await service.until(lambda report: report["outbox_pending"] == 0)
+            service.kill()
+            service.start()
+        service.until_ready()
+        heard = {*ids, *(f"job-{event_id}" for event_id in ids)}
+        notes = service.until_page("/notes", lambda notes: heard <= {*notes})
+        service.until_page("/ready", lambda report: report["outbox_pending"] == 0)
         assert [notes[event_id] for event_id in ids] == [f"number {number}" for number in range(5)]
         assert [notes[f"job-{event_id}"] for event_id in ids] == [f"echo of number {number}" for number in range(5)]
-        assert await service.end() == 0
+        assert service.stop(PROMISED_S) == 0
 
 
 @pytest.mark.parametrize(
@@ -200,26 +174,24 @@ async def test_while_postgres_hangs_it_says_so_soon_and_no_caller_waits_for_long
     stack: LocalStack, kafka: str, empty_database: ServiceDatabase, tmp_path: Path
 ) -> None:
     await toy("migrate", TOY_DATABASE_URL=empty_database.owner_url)
-    given = {"TOY_DATABASE_URL": empty_database.login_url, "DRIFTLOOP_KAFKA": kafka}
-    async with running_toy(tmp_path / "log", free_port(), **given) as service:
-        await service.is_ready()
+    with toy_service(kafka, empty_database, tmp_path) as service:
+        service.until_ready()
         postmaster = psutil.Process(stack.pid("postgres"))
         hanging = [postmaster, *postmaster.children(recursive=True)]
         for process in hanging:
             process.suspend()
         try:
             began = time.monotonic()
-            calls = [service.client.get("/notes", timeout=10) for _ in range(4)]
-            answers = asyncio.gather(*calls)
-            await service.until(lambda report: not report["ready"])
+            answers = asyncio.gather(*(asyncio.to_thread(service.get, "/notes") for _ in range(4)))
+            await service.eventually("/ready", lambda report: not report["ready"])
             not_ready_after_s = time.monotonic() - began
-            assert (await service.client.get("/live")).status_code == 200
+            assert service.get("/live").status_code == 200
             assert [answer.status_code for answer in await answers] == [503] * 4
             answered_after_s = time.monotonic() - began
         finally:
             for process in hanging:
                 process.resume()
-        await service.is_ready()
-        assert (await service.client.get("/notes")).status_code == 200
+        service.until_ready()
+        assert service.get("/notes").status_code == 200
         assert not_ready_after_s < 4
         assert answered_after_s < 8

@@ -11,18 +11,19 @@ from pathlib import Path
 
 import httpx
 import pytest
-from services.console.tests.process import Running, publish, running
 from services.console.tests.world import measurements, story
 
 import driftloop
+from driftloop_bus.testing import publish
 from driftloop_contracts.topics import COMMANDS
+from driftloop_kit.testing import ServiceProcess, running
 from driftloop_local.stack import LocalStack
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")
-def console(stack: LocalStack, kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def console(stack: LocalStack, kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     with running("console", kafka, tmp_path_factory.mktemp("console")) as process:
         yield process
 
@@ -40,16 +41,16 @@ async def given(kafka: str, command_id: str) -> list[str]:
 
 
 async def test_a_console_that_starts_late_shows_what_every_other_shows(
-    console: Running, kafka: str, tmp_path: Path
+    console: ServiceProcess, kafka: str, tmp_path: Path
 ) -> None:
     model = f"late-{uuid.uuid4().hex[:8]}"
     for service, event in story(model) + measurements(model, range(15, 20)):
-        await publish(kafka, service, [event])
+        await publish(kafka, service, event)
 
-    def told(process: Running) -> object:
+    def told(process: ServiceProcess) -> object:
         (found,) = [
             one
-            for one in process.until("/models", lambda all_of_them: any(whole(one, model) for one in all_of_them))
+            for one in process.until_page("/models", lambda all_of_them: any(whole(one, model) for one in all_of_them))
             if one["model"] == model
         ]
         return found
@@ -66,12 +67,12 @@ def whole(shown: dict[str, object], model: str) -> bool:
     return shown["model"] == model and len(chart["times"]) == 5 and len(history) == 13
 
 
-async def test_a_command_is_on_the_log_before_it_is_taken(console: Running, kafka: str) -> None:
+async def test_a_command_is_on_the_log_before_it_is_taken(console: ServiceProcess, kafka: str) -> None:
     model, name = f"asked-{uuid.uuid4().hex[:8]}", str(uuid.uuid4())
     answer = console.post("/commands", {"command": "freeze", "model": model, "id": name})
     assert (answer.status_code, answer.json()) == (202, {"id": name})
     assert (await given(kafka, name))[-1] == model
-    console.until(f"/commands/{name}", lambda said: bool(said["heard"]))
+    console.until_page(f"/commands/{name}", lambda said: said["heard"])
 
 
 def test_a_stream_ends_when_the_console_is_told_to_stop(kafka: str, tmp_path: Path) -> None:
@@ -88,11 +89,11 @@ def test_a_stream_ends_when_the_console_is_told_to_stop(kafka: str, tmp_path: Pa
 
 
 def test_while_kafka_is_away_the_last_state_is_shown_and_commands_are_503(
-    console: Running, stack: LocalStack, kafka: str
+    console: ServiceProcess, stack: LocalStack, kafka: str
 ) -> None:
     stack.hold("kafka")
     try:
-        said = console.until("/ready", lambda said: bool(said.get("degraded")))
+        said = console.until_page("/ready", lambda said: said.get("degraded"))
         assert said["ready"], "it can show what it knows"
         body = {"command": "freeze", "model": "m", "id": str(uuid.uuid4())}
         answer = console.post("/commands", body)
@@ -101,6 +102,6 @@ def test_while_kafka_is_away_the_last_state_is_shown_and_commands_are_503(
         assert "not live" in console.get("/").text
     finally:
         stack.release("kafka")
-    console.until("/ready", lambda said: not said.get("degraded"))
+    console.until_page("/ready", lambda said: not said.get("degraded"), within_s=90)
     assert console.post("/commands", body).status_code == 202
     assert "not live" not in console.get("/").text

@@ -5,11 +5,11 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from services.feature_store.tests.process import RunningFeatureStore, place
 
 from driftloop_kit.database import open_database, plain_url
 from driftloop_kit.ledger import PostgresLedger
 from driftloop_kit.schema import migrate
+from driftloop_kit.testing import ServiceProcess, running
 from driftloop_local.databases import ServiceDatabase
 from driftloop_local.stack import LocalStack
 
@@ -33,10 +33,10 @@ async def ledger(feature_store_database: ServiceDatabase) -> AsyncIterator[Postg
 @pytest.fixture(scope="module")
 def feature_store(
     kafka: str, feature_store_database: ServiceDatabase, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningFeatureStore]:
+) -> Iterator[ServiceProcess]:
     """The service on the real stack."""
-    running = place(kafka, feature_store_database.login_url, tmp_path_factory.mktemp("feature_store"))
-    running.start()
-    yield running
-    if running.process.poll() is None:
-        running.stop()
+    folder = tmp_path_factory.mktemp("feature_store")
+    with running(
+        "feature_store", kafka, folder, feature_store_database.login_url, FEATURE_STORE_PROJECT="demo"
+    ) as service:
+        yield service

@@ -12,12 +12,12 @@ from typing import Any
 
 import httpx
 import pytest
-from services.feature_store.tests.process import RunningFeatureStore
 from services.feature_store.tests.test_process import World
 from services.feature_store.tests.world import view_declared
 
 from driftloop_bus.codec import decode
 from driftloop_contracts.topics import FEATURES, OBSERVATIONS
+from driftloop_kit.testing import ServiceProcess
 
 pytestmark = pytest.mark.stack
 RECORDED = [
@@ -83,7 +83,7 @@ class Door:
 
 
 @pytest.fixture
-async def door(feature_store: RunningFeatureStore) -> AsyncIterator[Door]:
+async def door(feature_store: ServiceProcess) -> AsyncIterator[Door]:
     made = Door(World(feature_store))
     await made.declare(made.view, push_source=f"{made.view}_push")
     yield made

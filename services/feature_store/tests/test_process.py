@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pyarrow.parquet as pq
 import pytest
-from services.feature_store.tests.process import RunningFeatureStore
 from services.feature_store.tests.world import (
     alone,
     at,
@@ -25,12 +24,14 @@ from services.feature_store.tests.world import (
 )
 
 from driftloop_artifacts import ArtifactStore
-from driftloop_bus.codec import decode, encode
+from driftloop_bus.codec import decode
 from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.ports import Outgoing, Record
+from driftloop_bus.testing import say
 from driftloop_contracts import AnyEvent
 from driftloop_contracts.loop import DatasetBuilt, DatasetFailed
 from driftloop_contracts.topics import DATASETS, FEATURES, OBSERVATIONS, OUTCOMES, PREDICTIONS, dead_letters
+from driftloop_kit.testing import ServiceProcess
 from feature_store.tables import Tables
 
 pytestmark = pytest.mark.stack
@@ -40,9 +41,9 @@ WITHIN_S = 60.0
 class World:
     """The topics around the feature store; a model and a view of its own for each test."""
 
-    def __init__(self, store: RunningFeatureStore) -> None:
+    def __init__(self, store: ServiceProcess) -> None:
         self.store = store
-        self.log = KafkaLog(store.environment["DRIFTLOOP_KAFKA"], "tests")
+        self.log = KafkaLog(store.kafka, "tests")
         name = uuid.uuid4().hex[:8]
         self.model, self.view = f"m-{name}", f"v-{name}"
         self.client = httpx.AsyncClient(base_url=store.url, trust_env=False, timeout=20)
@@ -58,7 +59,7 @@ class World:
 
     async def say(self, service: str, *events: AnyEvent) -> None:
         """Each twice: consumers must expect that."""
-        await self.put(*(encode(event, service) for event in events for _ in range(2)))
+        await say(self.log, service, *events)
 
     async def heard(self, topic: str, enough: Callable[[list[Record]], bool], key: str) -> list[Record]:
         """The records of this key, once they are enough."""
@@ -106,7 +107,7 @@ async def nobody(places: object) -> None:
 
 
 @pytest.fixture
-async def world(feature_store: RunningFeatureStore) -> AsyncIterator[World]:
+async def world(feature_store: ServiceProcess) -> AsyncIterator[World]:
     made = World(feature_store)
     await made.say("registry", model_declared(made.model, made.view), view_declared(made.view))
     yield made
@@ -138,7 +139,7 @@ async def test_a_dataset_from_packed_and_single_records_and_the_same_again_has_t
     assert again.data.digest == built.data.digest
 
 
-async def test_a_dataset_may_be_asked_for_before_the_model_is_known(feature_store: RunningFeatureStore) -> None:
+async def test_a_dataset_may_be_asked_for_before_the_model_is_known(feature_store: ServiceProcess) -> None:
     world = World(feature_store)
     ends = await world.put(alone(predicted(1, 1, model=world.model)))
     ends |= await world.put(alone(came_true(1, 2, model=world.model)))
@@ -177,7 +178,7 @@ async def test_killed_between_rows_it_stores_each_of_them_once(world: World) -> 
         if start == 100:
             await world.stored(ends)
         world.store.kill()
-        await asyncio.to_thread(world.store.start)
+        await asyncio.to_thread(world.store.again)
     await world.stored(ends)
     assert sorted(world.ids()) == sorted(f"{world.model}/{n}" for n in range(300))
 
@@ -189,7 +190,7 @@ async def test_killed_in_the_middle_of_a_dataset_it_builds_it_once(world: World)
     await world.say("retrainer", request)
     await asyncio.sleep(0.3)
     world.store.kill()
-    await asyncio.to_thread(world.store.start)
+    await asyncio.to_thread(world.store.again)
     records = await world.heard(DATASETS.name, bool, world.model)
     assert len({decode(record).id for record in records}) == 1
     assert isinstance(decode(records[0]).data, DatasetBuilt)

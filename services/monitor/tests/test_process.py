@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from services.monitor.tests.process import Running, launch, launch_rollups, until
 from services.monitor.tests.test_the_circle import BAD, GOOD
 from services.monitor.tests.world import (
     MODEL,
@@ -27,6 +26,7 @@ from services.monitor.tests.world import (
 from driftloop_bus.codec import decode, encode
 from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.ports import Outgoing, Record
+from driftloop_bus.testing import everything
 from driftloop_contracts import AnyEvent, Fact, first
 from driftloop_contracts.data_plane import PredictionMade
 from driftloop_contracts.loop import ChallengerJudged, DriftDetected, MeasurementTaken, RetrainRequested, RollupClosed
@@ -40,6 +40,7 @@ from driftloop_contracts.topics import (
     ROLLUPS,
     Topic,
 )
+from driftloop_kit.testing import ServiceProcess, running
 
 pytestmark = pytest.mark.stack
 TURN, SHADOWED, DAYS = 2, 6, 15
@@ -88,20 +89,10 @@ class Topics:
         return ends
 
     async def _read(self, name: str) -> list[Record]:
-        async def nothing(_: object) -> None: ...
-
         log = KafkaLog(self._kafka, "test")
-        consumer = await log.consumer([name], None, nothing, nothing)
-        ends, records = await log.end_offsets([name]), list[Record]()
-        while any(_next(records, partition) < end for (_, partition), end in ends.items()):
-            for part in await consumer.poll(1000, 500):
-                records.extend(part.records)
+        records = await everything(log, name)
         await log.close()
         return records
-
-
-def _next(records: list[Record], partition: int) -> int:
-    return max((record.offset + 1 for record in records if record.partition == partition), default=0)
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +101,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def running(kafka: str, service_database: Callable[[str], str], folder: Path) -> Iterator[Running]:
-    monitor = launch(service_database("monitor"), kafka, folder)
-    yield monitor
-    monitor.process.kill()
-    monitor.process.wait()
+def monitor(kafka: str, service_database: Callable[[str], str], folder: Path) -> Iterator[ServiceProcess]:
+    with running("monitor", kafka, folder, service_database("monitor")) as service:
+        yield service
 
 
-def caught_up(monitor: Running, topics: Topics) -> bool:
+def caught_up(monitor: ServiceProcess, topics: Topics) -> bool:
     """The monitor has committed everything that is on the two data topics."""
     positions = monitor.page("/ready")["positions"]
     ends = topics.ends(PREDICTIONS, OUTCOMES)
@@ -130,30 +119,32 @@ def tell(topics: Topics, since: int, until: int) -> None:
     topics.say_data([event for event in story if at(since) <= event.time < at(until)])
 
 
-def compared(monitor: Running, topics: Topics) -> None:
+def compared(monitor: ServiceProcess, topics: Topics) -> None:
     """A challenger stands beside the champion."""
     topics.say("registry", deployed(2, served("1", 0, loss_to_hold(mean=0.08)), SHADOWED, challenger("2", SHADOWED)))
-    until(lambda: monitor.page(f"/models/{MODEL}")["rollout"], "comparing", lambda: monitor.log)
+    monitor.until(lambda: monitor.page(f"/models/{MODEL}")["rollout"], "comparing")
 
 
-def test_the_whole_story_on_the_real_log_though_all_comes_twice_and_it_is_killed(running: Running, kafka: str) -> None:
-    topics, monitor = Topics(kafka), running
+def test_the_whole_story_on_the_real_log_though_all_comes_twice_and_it_is_killed(
+    monitor: ServiceProcess, kafka: str
+) -> None:
+    topics = Topics(kafka)
     topics.say("registry", declared(), deployed(1, served("1", 0, loss_to_hold(mean=0.08)), 0))
     topics.send([Outgoing(PREDICTIONS.name, MODEL.encode(), b"{not json", ())])
-    until(lambda: (running.page(f"/models/{MODEL}") or {}).get("version") == "1", "deployed", lambda: running.log)
+    monitor.until(lambda: (monitor.page(f"/models/{MODEL}") or {}).get("version") == "1", "deployed")
     tell(topics, 0, 4)
-    until(lambda: monitor.page("/ready")["positions"], "reading", lambda: monitor.log)
+    monitor.until(lambda: monitor.page("/ready")["positions"], "reading")
     # While it reads what was just said, or right after: each is a moment at which a power cut may come.
     monitor.kill()
-    monitor = monitor.again()
+    monitor.again()
     tell(topics, 4, SHADOWED)
-    until(lambda: caught_up(monitor, topics), "caught up", lambda: monitor.log)
+    monitor.until(lambda: caught_up(monitor, topics), "caught up")
     compared(monitor, topics)
     tell(topics, SHADOWED, DAYS + 1)
-    until(lambda: caught_up(monitor, topics), "caught up", lambda: monitor.log)
-    (alarm,) = until(lambda: topics.events(DRIFT, DriftDetected), "alarmed", lambda: monitor.log)
-    (wish,) = until(lambda: topics.events(RETRAINING, RetrainRequested), "asked", lambda: monitor.log)
-    looks = until(lambda: topics.events(JUDGEMENTS, ChallengerJudged), "judged", lambda: monitor.log)
+    monitor.until(lambda: caught_up(monitor, topics), "caught up")
+    (alarm,) = monitor.until(lambda: topics.events(DRIFT, DriftDetected), "alarmed")
+    (wish,) = monitor.until(lambda: topics.events(RETRAINING, RetrainRequested), "asked")
+    looks = monitor.until(lambda: topics.events(JUDGEMENTS, ChallengerJudged), "judged")
     assert wish.causation == alarm.id
     assert {event.data.verdict for event in looks} == {"better"}
     assert len({event.id for event in looks}) == 1
@@ -168,15 +159,13 @@ def test_the_whole_story_on_the_real_log_though_all_comes_twice_and_it_is_killed
     assert monitor.stop() == 0
 
 
-def test_a_command_before_its_declaration_waits_for_it(running: Running, kafka: str) -> None:
+def test_a_command_before_its_declaration_waits_for_it(monitor: ServiceProcess, kafka: str) -> None:
     topics = Topics(kafka)
     before = {event.id for event in topics.events(RETRAINING, RetrainRequested)}
     topics.say("console", command(until_days=0))
     topics.say("registry", declared(at_days=-2))
-    asked = until(
-        lambda: [e for e in topics.events(RETRAINING, RetrainRequested) if e.id not in before],
-        "asked",
-        lambda: running.log,
+    asked = monitor.until(
+        lambda: [e for e in topics.events(RETRAINING, RetrainRequested) if e.id not in before], "asked"
     )
     assert {event.causation for event in asked} == {"command-retrain"}
 
@@ -192,16 +181,15 @@ def test_rollups_sum_measurements_by_event_time_and_end_when_told(kafka: str, fo
     topics.say(
         "monitor", *[first(one, id=f"rows-{i}", time=one.window_end) for i, one in enumerate(every_30_s)], times=1
     )
-    rollups, log = launch_rollups(kafka, folder), folder / "rollups.log"
 
     def rolled_up() -> list[RollupClosed]:
         found = [event.data for event in topics.events(ROLLUPS, RollupClosed) if event.data.model == model]
         return found if len(found) == 12 else []
 
-    found = until(rolled_up, "rolled up", log.read_text)
+    with ServiceProcess("monitor", kafka, folder, words=["rollups"]) as rollups:
+        found = rollups.until(rolled_up, "rolled up")
+        assert rollups.stop() == 0
     minutes = sorted((one.window_start, one.n, one.mean) for one in found if one.width_s == 60)
     assert minutes == [(at(minute / 1440), 20, 2 * minute + 0.5) for minute in range(10)]
     five = sorted((one.window_start, one.n, one.mean) for one in found if one.width_s == 300)
     assert five == [(at(0), 100, 4.5), (at(5 / 1440), 100, 14.5)]
-    rollups.terminate()
-    assert rollups.wait(timeout=20) == 0

@@ -3,12 +3,11 @@
 import asyncio
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from services.registry.tests.process import RunningRegistry, launch
 
 from driftloop_kit.schema import migrate
+from driftloop_kit.testing import ServiceProcess
 from driftloop_local.databases import ServiceDatabase
 from driftloop_local.stack import LocalStack
 
@@ -30,10 +29,8 @@ def registry_database(database: ServiceDatabase) -> str:
 @pytest.fixture(scope="module")
 def running(
     database: ServiceDatabase, kafka: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningRegistry]:
+) -> Iterator[ServiceProcess]:
     """A registry on the real stack."""
-    folder: Path = tmp_path_factory.mktemp("registry")
-    started = launch(database.login_url, kafka, folder)
-    yield started
-    if started.process.poll() is None:
-        started.stop()
+    with ServiceProcess("registry", kafka, tmp_path_factory.mktemp("registry"), database.login_url) as service:
+        service.until_ready()
+        yield service

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from services.registry.tests.process import RunningRegistry, launch
 from services.registry.tests.test_process import World
 from services.registry.tests.world import JUNE, better
 
 from driftloop_bus.kafka import KafkaLog
 from driftloop_contracts.control_plane import AuditRecorded, DeploymentChanged, VersionRegistered
 from driftloop_contracts.event import Fact
+from driftloop_kit.testing import ServiceProcess, running
 from driftloop_local.databases import ServiceDatabase
 
 pytestmark = pytest.mark.stack
@@ -24,25 +24,23 @@ F = TypeVar("F", bound=Fact)
 
 
 @pytest.fixture
-def killable(database: ServiceDatabase, kafka: str, tmp_path: Path) -> Iterator[list[RunningRegistry]]:
-    """The process that runs at the moment, last in a list; it is stopped whatever happens."""
-    processes = [launch(database.login_url, kafka, tmp_path)]
-    yield processes
-    if processes[-1].process.poll() is None:
-        processes[-1].stop()
+def killable(database: ServiceDatabase, kafka: str, tmp_path: Path) -> Iterator[ServiceProcess]:
+    """A registry for this test alone."""
+    with running("registry", kafka, tmp_path, database.login_url) as service:
+        yield service
 
 
-async def test_a_registry_that_is_killed_over_and_over_decides_each_thing_once(killable: list[RunningRegistry]) -> None:
-    log = KafkaLog(killable[0].kafka, "test")
-    world = World(log, killable[0].url)
+async def test_a_registry_that_is_killed_over_and_over_decides_each_thing_once(killable: ServiceProcess) -> None:
+    log = KafkaLog(killable.kafka, "test")
+    world = World(log, killable.url)
     await world.apply()
     candidates = [world.named(better(f"c{number}", JUNE, incumbent_version="1")) for number in range(CANDIDATES)]
     for third in range(3):
         await world.say("retrainer", *candidates[third::3])
         # Long enough to be in the middle of them, another middle each time.
         await asyncio.sleep(0.05 * third)
-        await asyncio.to_thread(killable[-1].kill)
-        killable.append(await asyncio.to_thread(killable[-1].again))
+        await asyncio.to_thread(killable.kill)
+        await asyncio.to_thread(killable.again)
     await world.until(lambda: everything_was_said(world))
     deployments = await facts(world, "deployments.v1", DeploymentChanged)
     assert [fact.revision for fact in deployments] == list(range(1, CANDIDATES + 1))

@@ -13,14 +13,15 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 import pytest_asyncio
-from services.registry.tests.process import RunningRegistry
 from services.registry.tests.world import DAY, JUNE, candidate, command, document, judged
 
-from driftloop_bus.codec import decode, encode
+from driftloop_bus.codec import decode
 from driftloop_bus.kafka import KafkaLog
-from driftloop_bus.ports import Outgoing, Record
+from driftloop_bus.ports import Outgoing
+from driftloop_bus.testing import everything, say
 from driftloop_contracts.control_plane import AuditRecorded, DeploymentChanged, RunEnded, RunStarted
 from driftloop_contracts.event import AnyEvent, Event, caused
+from driftloop_kit.testing import ServiceProcess
 
 pytestmark = pytest.mark.stack
 # A group whose member was killed may need its session's time to form again.
@@ -42,9 +43,7 @@ class World:
 
     async def say(self, service: str, *events: AnyEvent) -> None:
         """Each event is on its topic, twice: consumers must expect that."""
-        producer = await self._log.producer()
-        await producer.send([encode(event, service) for event in events for _ in range(2)])
-        await producer.close()
+        await say(self._log, service, *events)
 
     async def say_garbage(self, topic: str) -> None:
         """Something that nobody can decode."""
@@ -80,7 +79,7 @@ class World:
 
     async def events(self, topic: str) -> list[AnyEvent]:
         """Everything on the topic about this test's model or run."""
-        records = await self._read(topic)
+        records = await everything(self._log, topic)
         # The broker is everybody's: other tests leave what cannot be decoded.
         return [decode(record) for record in records if record.key == self.model.encode()]
 
@@ -93,24 +92,9 @@ class World:
             await asyncio.sleep(0.05)
         raise AssertionError("it did not come")
 
-    async def _read(self, topic: str) -> list[Record]:
-        async def nothing(_: object) -> None: ...
-
-        consumer = await self._log.consumer([topic], None, nothing, nothing)
-        ends, records = await self._log.end_offsets([topic]), list[Record]()
-        while any(consumer_at(records, partition) < end for (_, partition), end in ends.items()):
-            for part in await consumer.poll(1000, 500):
-                records.extend(part.records)
-        await consumer.close()
-        return records
-
-
-def consumer_at(records: list[Record], partition: int) -> int:
-    return max((record.offset + 1 for record in records if record.partition == partition), default=0)
-
 
 @pytest_asyncio.fixture
-async def world(running: RunningRegistry) -> AsyncIterator[World]:
+async def world(running: ServiceProcess) -> AsyncIterator[World]:
     log = KafkaLog(running.kafka, "test")
     yield World(log, running.url)
     await log.close()

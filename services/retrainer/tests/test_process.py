@@ -12,12 +12,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from services.retrainer.tests.process import Ear, RunningRetrainer, place, say
+from services.retrainer.tests.ear import Ear
+from services.retrainer.tests.test_executor import CODE
 from services.retrainer.tests.world import built, declared, requested, rows
 
 from driftloop_artifacts import ArtifactStore
 from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.ports import Outgoing
+from driftloop_bus.testing import say
 from driftloop_contracts.loop import (
     CandidateTrained,
     DatasetRequested,
@@ -26,6 +28,7 @@ from driftloop_contracts.loop import (
     TrainingStarted,
 )
 from driftloop_contracts.topics import CANDIDATES, DATASET_REQUESTS, DECLARATIONS, RETRAINING, dead_letters, on_demand
+from driftloop_kit.testing import ServiceProcess, running
 from driftloop_local.databases import ServiceDatabase
 
 pytestmark = pytest.mark.stack
@@ -35,20 +38,18 @@ TOPICS = [DATASET_REQUESTS.name, CANDIDATES.name]
 @pytest.fixture(scope="module")
 def retrainer(
     kafka: str, retrainer_database: ServiceDatabase, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningRetrainer]:
-    running = place(kafka, retrainer_database.login_url, tmp_path_factory.mktemp("retrainer"))
-    running.start()
-    yield running
-    if running.process.poll() is None:
-        running.stop()
+) -> Iterator[ServiceProcess]:
+    folder = tmp_path_factory.mktemp("retrainer")
+    with running("retrainer", kafka, folder, retrainer_database.login_url, RETRAINER_CODE_PATH=CODE) as service:
+        yield service
 
 
 class World:
     """The topics around the retrainer; a model of its own for each test."""
 
-    def __init__(self, retrainer: RunningRetrainer) -> None:
+    def __init__(self, retrainer: ServiceProcess) -> None:
         self.retrainer = retrainer
-        self.log = KafkaLog(retrainer.environment["DRIFTLOOP_KAFKA"], "tests")
+        self.log = KafkaLog(retrainer.kafka, "tests")
         self.model = f"m-{uuid.uuid4().hex[:8]}"
         self.ear = Ear(self.log, self.model)
 
@@ -71,7 +72,7 @@ class World:
 
 
 @pytest.fixture
-async def world(retrainer: RunningRetrainer) -> AsyncIterator[World]:
+async def world(retrainer: ServiceProcess) -> AsyncIterator[World]:
     made = World(retrainer)
     yield made
     await made.ear.close()
@@ -138,13 +139,13 @@ async def test_killed_in_the_middle_of_a_training_it_leaves_nothing_and_trains_o
     async with asyncio.timeout(5):
         while exists(int(pids.read_text())):  # noqa: ASYNC110  # the system tells nobody
             await asyncio.sleep(0.02)
-    left = set(os.listdir(world.retrainer.environment["DRIFTLOOP_DATA"]))
+    left = set(os.listdir(world.retrainer.data))
     assert left, "a killed training leaves its folder"
-    world.retrainer.start()
+    world.retrainer.again()
     await world.until(CandidateTrained)
     assert len(world.ear.of(CandidateTrained)) == len(world.ear.of(TrainingStarted)) == 1
     # Another may be there, of a process that is kept warm for the next request.
-    assert left & set(os.listdir(world.retrainer.environment["DRIFTLOOP_DATA"])) == set()
+    assert left & set(os.listdir(world.retrainer.data)) == set()
 
 
 async def nobody(places: object) -> None:

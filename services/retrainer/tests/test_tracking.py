@@ -9,11 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from services.registry.tests.process import RunningRegistry, launch
 from services.retrainer.tests.test_executor import CODE, Bench, train
 
 from driftloop_contracts.loop import CandidateTrained
 from driftloop_kit.schema import migrate
+from driftloop_kit.testing import ServiceProcess, running
 from driftloop_local.stack import LocalStack
 from retrainer.executor import Executor
 
@@ -21,18 +21,16 @@ pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")
-def registry(stack: LocalStack, kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+def registry(stack: LocalStack, kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     database = stack.create_service_database(f"registry_{uuid.uuid4().hex[:8]}")
     asyncio.run(migrate("registry", database.owner_url))
-    running = launch(database.login_url, kafka, tmp_path_factory.mktemp("registry"))
-    yield running
-    if running.process.poll() is None:
-        running.stop()
+    with running("registry", kafka, tmp_path_factory.mktemp("registry"), database.login_url) as service:
+        yield service
 
 
 @pytest.mark.parametrize("autolog", [True, False])
 async def test_the_run_has_what_the_fit_and_the_back_test_said(
-    registry: RunningRegistry, tmp_path: Path, autolog: bool
+    registry: ServiceProcess, tmp_path: Path, autolog: bool
 ) -> None:
     bench = Bench(tmp_path)
     bench.executor = Executor(bench.artifacts, CODE, registry.url, tmp_path / "tracked", autolog)
@@ -51,7 +49,7 @@ async def test_the_run_has_what_the_fit_and_the_back_test_said(
     assert metrics["backtest_log_loss"] == pytest.approx(candidate.backtest.log_loss)
 
 
-async def test_a_run_ends_as_failed_where_the_training_did(registry: RunningRegistry, tmp_path: Path) -> None:
+async def test_a_run_ends_as_failed_where_the_training_did(registry: ServiceProcess, tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.executor = Executor(bench.artifacts, CODE, registry.url, tmp_path / "scratch")
     failed = await bench.failed("samples:raises")
@@ -64,7 +62,7 @@ async def test_a_run_ends_as_failed_where_the_training_did(registry: RunningRegi
 
 
 async def test_a_registry_that_dies_meanwhile_costs_the_run_and_not_the_candidate(
-    registry: RunningRegistry, tmp_path: Path
+    registry: ServiceProcess, tmp_path: Path
 ) -> None:
     bench = Bench(tmp_path)
     bench.executor = Executor(bench.artifacts, CODE, registry.url, tmp_path / "tracked")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,13 +16,14 @@ from driftloop_bus.batches import PredictionBatch
 from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.routes import on_batch
 from driftloop_bus.tail import Tail
+from driftloop_bus.testing import publish
 from driftloop_contracts import derived_id
 from driftloop_contracts.control_plane import Challenger, DeploymentChanged, ModelDeclared, ServedVersion
 from driftloop_contracts.data_plane import FeaturesUpdated
 from driftloop_contracts.topics import PREDICTIONS
 from driftloop_local.stack import LocalStack
 from serving.testing import FEATURES, NOON, a_declaration, an_event, linear_model
-from serving.testing.process import ServingProcess, publish, running
+from serving.testing.process import ServingProcess
 
 pytestmark = pytest.mark.stack
 
@@ -48,7 +48,7 @@ class World:
     async def declare(self, **changed: Any) -> None:
         document = a_declaration(self.model, **changed)
         data = ModelDeclared(model=self.model, document=document, digest="sha256:0", applied_by="ops")
-        await publish(self.process.kafka, "registry", [an_event(data)])
+        await publish(self.process.kafka, "registry", an_event(data))
 
     async def deploy(self, champion: dict[str, Any], shadows: list[dict[str, Any]] | None = None) -> None:
         self.revision += 1
@@ -59,7 +59,7 @@ class World:
             challengers=[Challenger(**one, mode="shadow", candidate="c") for one in shadows or []],
             reason="first",
         )
-        await publish(self.process.kafka, "registry", [an_event(changed)])
+        await publish(self.process.kafka, "registry", an_event(changed))
 
     async def predict(self, prediction_id: str, **features: Any) -> httpx.Response:
         body = {"features": {"wind": 3.0, "origin": "EWR"} | features, "prediction_id": prediction_id}
@@ -100,7 +100,7 @@ class _Reader:
 @pytest.fixture(scope="module")
 def process(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingProcess]:
     """One for all tests, since each has a model of its own; who ends it starts it again."""
-    with running(kafka, tmp_path_factory.mktemp("serving")) as process:
+    with ServingProcess(kafka, tmp_path_factory.mktemp("serving")) as process:
         yield process
 
 
@@ -118,14 +118,14 @@ async def a_served_model(world: World, shadows: list[dict[str, Any]] | None = No
 
 
 async def test_without_a_deployment_it_is_ready_and_knows_no_model(world: World) -> None:
-    said = await world.process.eventually("ready", lambda said: said.get("ready"))
+    said = await world.process.eventually("/ready", lambda said: said.get("ready"))
     assert said["spool_pending"] == 0
     assert (await world.predict("p1")).status_code == 404
 
 
 async def test_answers_of_champion_and_shadow_are_on_the_topic(world: World) -> None:
     await a_served_model(world, [await world.version("2", linear_model(-1.0))])
-    said = await world.process.shown(world.model)
+    said = world.process.shown(world.model)
     assert said == {"revision": 1, "champion": "1", "shadows": ["2"], "error": None}
     answers = await asyncio.gather(*(world.predict(f"p{n}", wind=float(n)) for n in range(60)))
     assert {answer.status_code for answer in answers} == {200}
@@ -138,7 +138,7 @@ async def test_answers_of_champion_and_shadow_are_on_the_topic(world: World) -> 
 async def test_an_answer_survives_a_kill_right_after_it(world: World) -> None:
     await a_served_model(world)
     assert (await world.predict("p1")).status_code == 200
-    world.process.end(signal.SIGKILL)
+    world.process.kill()
     world.process.start()
     seen = await world.on_the_topic(1)
     assert seen["p1", "1", "champion"]
@@ -151,7 +151,7 @@ async def test_a_repeat_after_a_restart_is_the_same_event(world: World) -> None:
     await a_served_model(world)
     await world.predict("p1")
     await world.on_the_topic(1)
-    assert world.process.end() == 0
+    assert world.process.stop() == 0
     world.process.start()
     await world.process.eventually_serves(world.model, "1")
     await world.predict("p1")
@@ -165,9 +165,9 @@ async def test_views_come_from_features_v1(world: World) -> None:
     await world.declare(features={"origin": "category", "wind": wind})
     await world.deploy(await world.version("1", linear_model(1.0)))
     updated = FeaturesUpdated(view=wind["view"], entity="EWR", values={"wind": 7.0}, time=NOON)
-    await publish(world.process.kafka, "feature_store", [an_event(updated)])
+    await publish(world.process.kafka, "feature_store", an_event(updated))
     await world.process.eventually_serves(world.model, "1")
-    await world.process.eventually("hearing", lambda said: said["features"]["entities"] >= 1)
+    await world.process.eventually("/ready", lambda said: said["features"]["entities"] >= 1)
     body = {"features": {"origin": "EWR"}, "time": "2013-06-19T13:00:00Z"}
     known = (await world.client.post(f"/predict/{world.model}", json=body)).json()["score"]
     stale = (await world.client.post(f"/predict/{world.model}", json=body | {"time": "2013-06-19T17:00:00Z"})).json()
@@ -181,7 +181,7 @@ async def test_a_flipped_bit_keeps_the_old_version_and_says_why(world: World) ->
     whole = await asyncio.to_thread(file.read_bytes)
     await asyncio.to_thread(file.write_bytes, whole[:-1] + bytes([whole[-1] ^ 1]))
     await world.deploy(second)
-    said = await world.process.eventually("failing", lambda said: said["models"][world.model]["error"])
+    said = await world.process.eventually("/ready", lambda said: said["models"][world.model]["error"])
     assert said["ready"] is True
     assert said["models"][world.model]["champion"] == "1"
     assert "holds bytes of" in said["models"][world.model]["error"]
@@ -198,11 +198,11 @@ async def test_it_answers_while_kafka_is_gone_and_the_spool_is_sent_when_it_is_b
     try:
         answers = [await world.predict(f"p{n}") for n in range(100)]
         assert {answer.status_code for answer in answers} == {200}
-        assert (await world.process.ready())["spool_pending"] > 0
+        assert world.process.ready()["spool_pending"] > 0
     finally:
         await asyncio.to_thread(stack.release, "kafka")
     assert len(await world.on_the_topic(100)) == 100
-    await world.process.eventually("sent", lambda said: said["spool_pending"] == 0)
+    await world.process.eventually("/ready", lambda said: said["spool_pending"] == 0)
 
 
 async def test_a_swap_under_load_fails_no_request(world: World) -> None:
@@ -229,8 +229,8 @@ async def test_a_swap_under_load_fails_no_request(world: World) -> None:
 
 
 async def test_without_kafka_at_the_start_it_waits_and_calls_no_model_unknown(tmp_path: Path) -> None:
-    with running("127.0.0.1:1", tmp_path) as process:
-        said = await process.eventually("waiting", lambda said: said.get("reasons", {}).get("start"))
+    with ServingProcess("127.0.0.1:1", tmp_path) as process:
+        said = await process.eventually("/ready", lambda said: said.get("reasons", {}).get("start"))
         assert said["ready"] is False
         async with httpx.AsyncClient(base_url=process.url, trust_env=False) as client:
             assert (await client.get("/live")).status_code == 200

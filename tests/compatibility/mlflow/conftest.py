@@ -7,17 +7,17 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from services.registry.tests.process import RunningRegistry, launch
 
 from driftloop_kit.schema import migrate
+from driftloop_kit.testing import ServiceProcess, running
 from driftloop_local.stack import LocalStack
 
 
 @pytest.fixture(scope="module")
-def registry(stack: LocalStack, kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+def registry(stack: LocalStack, kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """One with a database and an artifact store of its own, for this module alone."""
     database = stack.create_service_database(f"registry_{uuid.uuid4().hex[:8]}")
     asyncio.run(migrate("registry", database.owner_url))
-    running = launch(database.login_url, kafka, tmp_path_factory.mktemp("registry"))
-    yield running
-    assert running.stop() == 0
+    with running("registry", kafka, tmp_path_factory.mktemp("registry"), database.login_url) as service:
+        yield service
+        assert service.stop() == 0

@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from services.registry.tests.process import RunningRegistry
 from tests.compatibility.mlflow.recorded import exchanges, whole
+
+from driftloop_kit.testing import ServiceProcess
 
 pytestmark = pytest.mark.stack
 CASES = exchanges("mlflow_errors.jsonl")
@@ -40,7 +41,7 @@ class Stock:
 
 
 @pytest.fixture(scope="module")
-def stock(registry: RunningRegistry) -> Iterator[Stock]:
+def stock(registry: ServiceProcess) -> Iterator[Stock]:
     stock = Stock(registry.url)
     for name in ("e1", "e2", "e3", "e4"):
         stock.post("experiments/create", {"name": name})

@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from services.registry.tests.process import RunningRegistry
 from tests.compatibility.mlflow.recorded import exchanges
 from tests.compatibility.mlflow.test_errors import said
+
+from driftloop_kit.testing import ServiceProcess
 
 pytestmark = pytest.mark.stack
 CASES = exchanges("mlflow_runs_search.jsonl")
@@ -55,7 +56,7 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def runs(registry: RunningRegistry) -> Iterator[Runs]:
+def runs(registry: ServiceProcess) -> Iterator[Runs]:
     runs = Runs(registry.url)
     yield runs
     runs.http.close()

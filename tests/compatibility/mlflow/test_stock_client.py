@@ -13,14 +13,15 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
-from services.registry.tests.process import RunningRegistry
 from sklearn.linear_model import LogisticRegression
+
+from driftloop_kit.testing import ServiceProcess
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-def client(registry: RunningRegistry, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClient]:
+def client(registry: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClient]:
     """A client as people have it; the fluent API speaks to the same address."""
     # One answer is enough: a client that repeats hides what was answered first.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -209,7 +210,7 @@ def test_a_large_file_goes_in_and_comes_back_the_same(client: MlflowClient, tmp_
     assert Path(fetched).read_bytes() == content
 
 
-def test_bytes_that_changed_on_the_disk_are_never_handed_out(client: MlflowClient, registry: RunningRegistry) -> None:
+def test_bytes_that_changed_on_the_disk_are_never_handed_out(client: MlflowClient, registry: ServiceProcess) -> None:
     run = client.create_run("0")
     client.log_text(run.info.run_id, "as it was", "a.txt")
     flip_one_bit(registry.folder / "artifacts", b"as it was")

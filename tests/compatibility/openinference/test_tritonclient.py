@@ -15,9 +15,10 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 from driftloop_artifacts import ArtifactStore
+from driftloop_bus.testing import publish
 from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ServedVersion
 from serving.testing import FEATURES, NOON, a_declaration, an_event, linear_model
-from serving.testing.process import ServingProcess, publish, running
+from serving.testing.process import ServingProcess
 
 pytestmark = pytest.mark.stack
 
@@ -40,7 +41,7 @@ class Served:
 def served(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     suffix = uuid.uuid4().hex[:8]
     mixed, numbers = f"late-{suffix}", f"sum-{suffix}"
-    with running(kafka, tmp_path_factory.mktemp("serving")) as process:
+    with ServingProcess(kafka, tmp_path_factory.mktemp("serving")) as process:
         asyncio.run(_deploy(process, mixed, numbers))
         yield Served(process, mixed, numbers)
 
@@ -55,13 +56,11 @@ async def _deploy(process: ServingProcess, mixed: str, numbers: str) -> None:
     await publish(
         process.kafka,
         "registry",
-        [
-            *(_declared(name, more) for name, more in ((mixed, {}), (numbers, of_numbers))),
-            *(
-                an_event(DeploymentChanged(model=name, revision=1, champion=version, reason="first"))
-                for name in (mixed, numbers)
-            ),
-        ],
+        *(_declared(name, more) for name, more in ((mixed, {}), (numbers, of_numbers))),
+        *(
+            an_event(DeploymentChanged(model=name, revision=1, champion=version, reason="first"))
+            for name in (mixed, numbers)
+        ),
     )
     for name in (mixed, numbers):
         await process.eventually_serves(name, "1")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from driftloop_bus.codec import encode
-from driftloop_bus.kafka import KafkaLog
+from driftloop_bus.testing import publish
 from driftloop_contracts.control_plane import DeploymentChanged
 from driftloop_contracts.event import first
 from driftloop_kit.schema import migrate
@@ -20,25 +18,13 @@ async def test_it_starts_hears_answers_and_ends(stack: LocalStack, kafka: str, t
     database = stack.create_service_database(f"newborn_{uuid.uuid4().hex[:8]}")
     await migrate("newborn", database.owner_url)
     model = f"m{uuid.uuid4().hex[:8]}"
-    environment = {
-        "NEWBORN_DATABASE_URL": database.login_url,
-        "DRIFTLOOP_KAFKA": kafka,
-        "DRIFTLOOP_DATA": str(tmp_path),
-    }
-    async with running("newborn", tmp_path / "log", environment) as service:
-        await service.is_ready()
+    with running("newborn", kafka, tmp_path, database.login_url) as service:
         await deploy(kafka, model)
-        standings: list[dict[str, object]] = []
-        async with asyncio.timeout(30):
-            while model not in [standing["model"] for standing in standings]:
-                standings = (await service.client.get("/standings")).json()
-                await asyncio.sleep(0.05)
+        standings = service.until_page("/standings", lambda said: model in [one["model"] for one in said])
         assert {"model": model, "revision": 1, "champion": None} in standings
-        assert await service.end() == 0
+        assert service.stop() == 0
 
 
 async def deploy(kafka: str, model: str) -> None:
     event = first(DeploymentChanged(model=model, revision=1, reason="first"), id=model, time=datetime.now(UTC))
-    log = KafkaLog(kafka, "test")
-    await (await log.producer()).send([encode(event, "registry")])
-    await log.close()
+    await publish(kafka, "registry", event)
