@@ -38,7 +38,7 @@ down: ## Stop them
 	@$(BIN)/driftloop down
 
 test: setup ## All tests: under ten minutes on two cores
-	@$(BIN)/python -m pytest -q -n 2 --dist loadscope
+	@$(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder
 
 unit: setup ## Architecture, unit and handler tests, without a broker: under a minute
 	@$(BIN)/python -m pytest -q -n 2 -m "not (stack or journey or browser or process or world)"

@@ -18,7 +18,11 @@ from driftloop_local.stack import LocalStack
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever asks for a real part is marked so: `pytest -m "not stack"` runs what is left."""
+    """Whoever asks for a real part is marked so: `pytest -m "not stack"` runs what is left.
+
+    Journeys come first: they wait more than they work, and beside them everything else is done in the meantime.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("journey") is None)
     for item in items:
         if {"stack", "circle"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.stack)
