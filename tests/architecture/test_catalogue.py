@@ -1,24 +1,20 @@
-"""What a service hears and says, and what its page promises of both, is what the catalogue gives it."""
+"""What a service hears and says is what the catalogue gives it."""
 
 from __future__ import annotations
 
 import ast
 import importlib
-import os
-import re
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
+from composed import NAMES, built
 from tree import SERVICES, Module, modules
 
 from driftloop_bus.routes import plan, reads
 from driftloop_contracts.topics import FACTS, TOPICS, topic_for
 from driftloop_kit.service import Service
-from driftloop_kit.settings import ServiceSettings, from_environment
 
-NAMES = [source.name for source in SERVICES]
 # A process beside its service, with a group of its own.
 ROLLUPS = "monitor-rollups"
 # In the catalogue, and nobody says them yet: the README's last section tells so. What is built leaves this set.
@@ -26,31 +22,6 @@ NOT_SAID_YET = {"BlindnessDetected", "SchemaBroken"}
 # A class handed to one of these is heard or asked about, not made.
 HEARS = {"on", "isinstance", "topic_for"}
 CLASSES = {fact.__name__: fact for fact in FACTS.values()}
-
-
-def place(name: str, folder: Path) -> dict[str, str]:
-    """All that any service must be told; nothing is connected to."""
-    return {
-        "PATH": os.environ["PATH"],
-        "DRIFTLOOP_KAFKA": "127.0.0.1:9",
-        "DRIFTLOOP_ARTIFACTS": (folder / "artifacts").as_uri(),
-        "DRIFTLOOP_HISTORY": (folder / "history").as_uri(),
-        "DRIFTLOOP_DATA": str(folder / "data"),
-        f"{name.upper()}_HTTP_PORT": "0",
-        f"{name.upper()}_DATABASE_URL": f"postgresql://{name}@127.0.0.1:9/{name}",
-    }
-
-
-def settings_of(name: str) -> type[ServiceSettings]:
-    found: type[ServiceSettings] = importlib.import_module(f"{name}.settings").Settings
-    return found
-
-
-def built(name: str, folder: Path) -> Service[object]:
-    """The service as its composition root makes it."""
-    with patch.dict(os.environ, place(name, folder), clear=True):
-        made: Service[object] = importlib.import_module(f"{name}.__main__").build(from_environment(settings_of(name)))
-    return made
 
 
 def heard(name: str, service: Service[object]) -> set[str]:
@@ -103,22 +74,6 @@ def not_allowed(service: str, names: set[str]) -> list[str]:
     return wrong
 
 
-def part(text: str, heading: str) -> str:
-    """From the heading, bold or marked, to the next of its kind."""
-    found = re.search(rf"^(\*\*|#+ ){heading}\b.*?(?=^(?:\*\*[A-Z]|#+ )|\Z)", text, re.MULTILINE | re.DOTALL)
-    return found[0] if found else ""
-
-
-def page(name: str) -> str:
-    source = next(source for source in SERVICES if source.name == name)
-    return (source.parents[1] / "README.md").read_text()
-
-
-def topics_in(text: str) -> set[str]:
-    """Topics that the text names in code; `retraining.<model>.v1` is made on demand and stands in no catalogue."""
-    return set(re.findall(r"`([a-z-]+\.v\d+)`", text))
-
-
 # All services at once: a new one obeys the rules of the house before it has a place in the catalogue.
 def test_services_hear_what_the_catalogue_lets_them_read_and_nothing_else(tmp_path: Path) -> None:
     found = {name: heard(name, built(name, tmp_path / name)) for name in NAMES}
@@ -155,23 +110,3 @@ def test_saying_what_is_another_services_is_seen(tmp_path: Path) -> None:
     assert found == {"DriftDetected", "RetrainRequested"}
     assert len(not_allowed("serving", found)) == 2
     assert not_allowed("monitor", found) == []
-
-
-def test_pages_name_the_topics_that_are_heard_and_written() -> None:
-    pages = {name: page(name) for name in NAMES}
-    heard_there = {name: topics_in(part(text, "Consumes")) for name, text in pages.items()}
-    assert heard_there == {name: {topic.name for topic in reads(name)} for name in NAMES}
-    for name, text in pages.items():
-        told = topics_in(part(text, "Emits"))
-        assert told >= {topic.name for topic in TOPICS if topic.owner == name}, name
-        assert told <= {topic.name for topic in TOPICS if topic.may_write(name)}, name
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_page_names_every_setting_of_the_services_own(name: str) -> None:
-    settings = settings_of(name)
-    prefix = str(settings.model_config["env_prefix"])
-    own = settings.__annotations__.keys() - {"model_config"}
-    names = {str(settings.model_fields[field].validation_alias or f"{prefix}{field.upper()}") for field in own}
-    told = part(page(name), "Settings")
-    assert [one for one in sorted(names) if one not in told and one.removeprefix(prefix) not in told] == []
