@@ -27,7 +27,7 @@ from driftloop_artifacts import ArtifactStore
 from driftloop_bus.codec import decode
 from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.ports import Outgoing, Record
-from driftloop_bus.testing import say
+from driftloop_bus.testing import nobody, say
 from driftloop_contracts import AnyEvent
 from driftloop_contracts.loop import DatasetBuilt, DatasetFailed
 from driftloop_contracts.topics import DATASETS, FEATURES, OBSERVATIONS, OUTCOMES, PREDICTIONS, dead_letters
@@ -100,10 +100,6 @@ class World:
     async def close(self) -> None:
         await self.client.aclose()
         await self.log.close()
-
-
-async def nobody(places: object) -> None:
-    """Nothing is done about partitions that come and go."""
 
 
 @pytest.fixture

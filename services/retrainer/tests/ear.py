@@ -8,6 +8,7 @@ from collections.abc import Callable
 from driftloop_bus.codec import decode
 from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.ports import Consumer
+from driftloop_bus.testing import nobody
 from driftloop_contracts import AnyEvent
 
 
@@ -21,7 +22,7 @@ class Ear:
 
     async def until(self, enough: Callable[[list[AnyEvent]], bool], topics: list[str], within_s: float = 60) -> None:
         """Enough was heard. Raises TimeoutError with what was heard instead."""
-        self._consumer = self._consumer or await self._log.consumer(topics, None, _nobody, _nobody)
+        self._consumer = self._consumer or await self._log.consumer(topics, None, nobody, nobody)
         deadline = time.monotonic() + within_s
         while not enough(self.heard):
             if time.monotonic() > deadline:
@@ -38,7 +39,3 @@ class Ear:
     async def close(self) -> None:
         if self._consumer is not None:
             await self._consumer.close()
-
-
-async def _nobody(places: object) -> None:
-    return None

@@ -19,7 +19,7 @@ from services.retrainer.tests.world import built, declared, requested, rows
 from driftloop_artifacts import ArtifactStore
 from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.ports import Outgoing
-from driftloop_bus.testing import say
+from driftloop_bus.testing import nobody, say
 from driftloop_contracts.loop import (
     CandidateTrained,
     DatasetRequested,
@@ -146,10 +146,6 @@ async def test_killed_in_the_middle_of_a_training_it_leaves_nothing_and_trains_o
     assert len(world.ear.of(CandidateTrained)) == len(world.ear.of(TrainingStarted)) == 1
     # Another may be there, of a process that is kept warm for the next request.
     assert left & set(os.listdir(world.retrainer.data)) == set()
-
-
-async def nobody(places: object) -> None:
-    """Nothing is done about partitions that come and go."""
 
 
 def exists(pid: int) -> bool:
