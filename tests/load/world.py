@@ -131,7 +131,7 @@ async def fill(log: KafkaLog, records: Sequence[Outgoing]) -> list[Stretch]:
     """The records are in their partitions; where."""
     places = sorted({(record.topic, record.partition or 0) for record in records})
     before = await log.end_offsets(sorted({topic for topic, _ in places}))
-    producer = await log.producer(linger_ms=5)
+    producer = await log.producer(compressed=True)
     for start in range(0, len(records), SENT_AT_ONCE):
         await producer.send(records[start : start + SENT_AT_ONCE])
     after = await log.end_offsets(sorted({topic for topic, _ in places}))

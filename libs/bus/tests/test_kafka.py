@@ -86,7 +86,7 @@ async def test_packed_records_go_through_the_broker(kafka: str) -> None:
         for row in range(300)
     ]
     log = KafkaLog(kafka, "packing")
-    acks = await (await log.producer(linger_ms=5)).send(to_records(events, "serving"))
+    acks = await (await log.producer(compressed=True)).send(to_records(events, "serving"))
     assert len(acks) == 2
     consumer = await log.consumer(["predictions.v1"], None, nobody, nobody)
     records = await read(consumer, 2)

@@ -132,8 +132,8 @@ Assigned = Callable[[Collection[TopicPartition]], Awaitable[None]]
 class Log(Protocol):
     """Kafka, or its twin in memory."""
 
-    async def producer(self, linger_ms: int = 0) -> Producer:
-        """A producer of its own. 0 for control events; 5 for streams of many."""
+    async def producer(self, linger_ms: int = 0, *, compressed: bool = False) -> Producer:
+        """A producer of its own. Streams of many are worth compressing; whoever sends them one by one lets them linger."""
 
     async def consumer(
         self, topics: Sequence[str], group: str | None, on_assigned: Assigned, on_revoked: Assigned

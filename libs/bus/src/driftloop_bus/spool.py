@@ -79,7 +79,7 @@ class Spool:
 
     async def run(self, log: Log) -> None:
         """Sends until `stop` or cancellation, whatever the broker does meanwhile."""
-        producer = await log.producer(linger_ms=LINGER_MS)
+        producer = await log.producer(LINGER_MS, compressed=True)
         syncing = asyncio.create_task(self._sync())
         try:
             while True:

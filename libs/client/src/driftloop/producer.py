@@ -44,7 +44,7 @@ class AsyncProducer:
         self._producer: LogProducer | None = None
 
     async def __aenter__(self) -> Self:
-        self._producer = await self._log.producer(linger_ms=5)
+        self._producer = await self._log.producer(compressed=True)
         return self
 
     async def __aexit__(

@@ -35,9 +35,9 @@ class KafkaLog:
         self._open: list[KafkaProducer | KafkaConsumer] = []
         self._ends = Ends(self._common)
 
-    async def producer(self, linger_ms: int = 0) -> ports.Producer:
-        """As `ports.Log`. Streams of many (linger above 0) are compressed with zstd."""
-        made = KafkaProducer(self._common, linger_ms)
+    async def producer(self, linger_ms: int = 0, *, compressed: bool = False) -> ports.Producer:
+        """As `ports.Log`, compressed with zstd."""
+        made = KafkaProducer(self._common, linger_ms, "zstd" if compressed else None)
         self._open.append(made)
         return made
 

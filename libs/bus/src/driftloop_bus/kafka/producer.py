@@ -24,7 +24,7 @@ TOPIC_DEADLINE_S: Final = 2.0
 class KafkaProducer:
     """As `ports.Producer`. The client behind it is made at the first send, and anew when it fails or is old."""
 
-    def __init__(self, common: Mapping[str, Any], linger_ms: int) -> None:
+    def __init__(self, common: Mapping[str, Any], linger_ms: int, compression: str | None) -> None:
         self._settings = {
             **common,
             "acks": "all",
@@ -32,7 +32,7 @@ class KafkaProducer:
             "request_timeout_ms": REQUEST_MS,
             "linger_ms": linger_ms,
             "max_request_size": MAX_REQUEST_BYTES,
-            "compression_type": "zstd" if linger_ms else None,
+            "compression_type": compression,
         }
         self._client: AIOKafkaProducer | None = None
         self._made_at = 0.0

@@ -51,7 +51,7 @@ class MemoryLog:
         """How many partitions the topic has; 0 when it is missing."""
         return sum(name == topic for name, _ in self.partitions)
 
-    async def producer(self, linger_ms: int = 0) -> Producer:
+    async def producer(self, linger_ms: int = 0, *, compressed: bool = False) -> Producer:
         """As `ports.Log`."""
         return _MemoryProducer(self)
 
