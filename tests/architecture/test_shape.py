@@ -88,8 +88,7 @@ def test_no_file_names_a_machines_path_or_a_registrys_host() -> None:
     found = [
         f"{name}: {match[0]}"
         for name in committed()
-        if not name.endswith((".min.js", ".txt", ".sha256"))
-        and (ROOT / name).is_file()
+        if not name.endswith((".min.js", ".txt", ".sha256")) and (ROOT / name).is_file()
         if (match := foreign.search((ROOT / name).read_text(errors="replace")))
     ]
     assert found == []

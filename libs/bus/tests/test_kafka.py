@@ -129,3 +129,16 @@ async def test_a_broker_that_nobody_runs_is_waited_for() -> None:
     with pytest.raises(TryAgain):
         await missing_topics("127.0.0.1:9")
     await log.close()
+
+
+async def test_who_stops_leaves_its_partitions_to_a_member_elsewhere_at_once(kafka: str) -> None:
+    topic, group = f"left-{uuid.uuid4().hex[:8]}", f"group-{uuid.uuid4().hex[:8]}"
+    await ensure_these(kafka, {topic: (2, {})})
+    for place in ("here", "there", "elsewhere"):
+        log = KafkaLog(kafka, "leaving", instance=place)
+        consumer = await log.consumer([topic], group, nobody, nobody)
+        # Far below the session's 30 s, after which the broker would have missed the one before.
+        async with asyncio.timeout(10):
+            while len(consumer.assignment()) < 2:
+                await consumer.poll(1, 50)
+        await log.close()

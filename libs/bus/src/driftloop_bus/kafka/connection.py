@@ -106,7 +106,7 @@ class Connection:
             self._looking = asyncio.create_task(self._look_around())
 
     async def close(self) -> None:
-        """Nothing is connected, and nobody tries to."""
+        """Nothing is connected, nobody tries to, and the group is left: another member has our partitions at once."""
         if self._looking is not None:
             await _cancelled(self._looking)
         if self._starting is not None:
@@ -116,6 +116,7 @@ class Connection:
         self._starting = self._looking = None
         if self.client is not None:
             client, self.client = self.client, None
+            _leaving(client)
             await ended(client)
 
     async def _made(self) -> AIOKafkaConsumer:
@@ -141,6 +142,16 @@ class Connection:
 
     def _postpone(self, reason: str) -> None:
         self.reason, self._retry_at = reason, time.monotonic() + self._backoff.next_s()
+
+
+def _leaving(client: AIOKafkaConsumer) -> None:
+    """The client says goodbye when it is stopped.
+
+    A member with a name of its own never does, as if it were to be back within the session's 30 s. After a crash it is; after
+    a planned stop the next one may run elsewhere, and nobody would read its partitions for that long.
+    """
+    if client._coordinator is not None and hasattr(client._coordinator, "_group_instance_id"):
+        client._coordinator._group_instance_id = None
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
