@@ -71,6 +71,12 @@ def outcomes(*rows: tuple[Any, ...]) -> OutcomeRows:
     )
 
 
+async def pair_up(rows: Rows, times: range) -> None:
+    """A prediction at each time, and its outcome right after."""
+    await rows.add_predictions(MODEL, predictions(*((f"p{time}", "1", "champion", time, time, 0.5) for time in times)))
+    await rows.add_outcomes(MODEL, outcomes(*((f"p{time}", time + 1, 1.0, 0) for time in times)))
+
+
 class StoresContract:
     """What every implementation owes. A subclass says how to open one."""
 
@@ -231,6 +237,19 @@ class StoresContract:
         await stores.references.want("sha256:r", cause)
         await stores.references.put("sha256:r", "{}")
         await stores.references.put("sha256:r", "{}")
+
+    async def test_a_look_is_quick_although_the_first_ones_saw_small_tables(self, stores: Stores) -> None:
+        few, many = 300, 6_000
+        await pair_up(stores.rows, range(few))
+        for _ in range(8):
+            await stores.rows.joined(MODEL, ["1"], 0, many)
+            assert await stores.rows.nth_outcome(MODEL, "1", 0, many, many) is None
+        await pair_up(stores.rows, range(few, many))
+        # The plan of before reads every prediction for every outcome: its deadline of two seconds passes.
+        assert len((await stores.rows.joined(MODEL, ["1"], 0, many)).prediction_ids) == many
+        nth = await stores.rows.nth_outcome(MODEL, "1", 0, many, many)
+        assert nth is not None
+        assert nth.arrived_us == many
 
 
 class TestMemory(StoresContract):

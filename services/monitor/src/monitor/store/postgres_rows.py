@@ -31,6 +31,9 @@ _ADD_CORRECTIONS: Final = """
 INSERT INTO correction (model, prediction_id, revision, arrived_us, value)
 SELECT $1, * FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::float8[]) ON CONFLICT DO NOTHING
 """
+# Planned with the numbers at hand, each time: a plan that was kept since the tables were nearly empty reads all predictions
+# for each outcome, a second a look, until somebody gathers statistics.
+_PLAN_ANEW: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
 # OFFSET 0 keeps each half a loop over few rows with an index look-up inside: a plan that needs no statistics, since a
 # table that was empty a minute ago has none, and a join by guess took ten seconds.
 _PAIR: Final = """
@@ -162,6 +165,7 @@ class PostgresRows:
 
     async def joined(self, model: str, versions: Sequence[str], after_us: int, until_us: int) -> Joined:
         """See `ports.Rows`."""
+        await self.connection.execute(_PLAN_ANEW)
         rows = await self.connection.fetch(_JOINED, model, list(versions), after_us, until_us)
         columns = {name: [row[name] for row in rows] for name in _COLUMNS}
         return Joined(
@@ -177,6 +181,7 @@ class PostgresRows:
 
     async def nth_outcome(self, model: str, version: str, after_us: int, until_us: int, n: int) -> Outcome | None:
         """See `ports.Rows`."""
+        await self.connection.execute(_PLAN_ANEW)
         row = await self.connection.fetchrow(_NTH, model, [version], after_us, until_us, n - 1)
         return Outcome(*row) if row else None
 
@@ -192,11 +197,13 @@ class PostgresRows:
 
     async def coverage(self, model: str, version: str, after_us: int, until_us: int, as_of_us: int) -> Coverage:
         """See `ports.Rows`."""
+        await self.connection.execute(_PLAN_ANEW)
         row = await self.connection.fetchrow(_COVERAGE, model, version, after_us, until_us, as_of_us)
         return Coverage(row["predictions"], row["labelled"], row["p50"], row["p95"])
 
     async def evict(self, model: str, unmatched_us: int, matched_us: int, as_of_us: int) -> dict[str, int]:
         """See `ports.Rows`."""
+        await self.connection.execute(_PLAN_ANEW)
         gone = {}
         for name, sql in _EVICTIONS.items():
             times = (unmatched_us, as_of_us) if name in _ALONE else (matched_us,)
