@@ -1,7 +1,7 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Everything they need is set up by `make setup`.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test unit check lint types schemas pins service bench clean up down
+.PHONY: help setup demo test unit check lint types schemas pins service bench clean up down faults
 
 PYTHON ?= python3
 VENV := .venv
@@ -41,7 +41,10 @@ test: setup ## All tests: under ten minutes on two cores
 	@$(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder
 
 unit: setup ## Architecture, unit and handler tests, without a broker: under a minute
-	@$(BIN)/python -m pytest -q -n 2 -m "not (stack or journey or browser or process or world)"
+	@$(BIN)/python -m pytest -q -n 2 -m "not (stack or journey or browser or process or world or faults)"
+
+faults: setup ## Kill, stop and starve everything, and count: what is missing for this commit, the table, the score. FAST=1: as CI does
+	@$(BIN)/python -m tests.faults $(if $(FAST),--fast)
 
 check: lint types ## Everything that needs no running part
 

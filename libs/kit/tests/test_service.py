@@ -156,6 +156,16 @@ async def test_killed_at_any_moment_it_loses_and_doubles_nothing(
             {"TOY_HTTP_PORT": "0", "DRIFTLOOP_KAFKA": "a:1", "TOY_DATABASE_URL": "mysql://x:hush@y/z"},
             "TOY_DATABASE_URL",
         ),
+        ({"TOY_HTTP_PORT": "0", "DRIFTLOOP_KAFKA": "a:1", "DRIFTLOOP_FAILPOINTS": "x.y=exit"}, "no failpoint 'x.y'"),
+        (
+            {
+                "TOY_HTTP_PORT": "0",
+                "DRIFTLOOP_KAFKA": "a:1",
+                "DRIFTLOOP_MODE": "production",
+                "DRIFTLOOP_FAILPOINTS": "relay.after_ack=exit",
+            },
+            "production does not die on demand",
+        ),
     ],
 )
 async def test_a_refusal_exits_78_and_names_the_setting(settings: dict[str, str], words: str) -> None:

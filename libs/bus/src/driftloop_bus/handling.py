@@ -12,6 +12,7 @@ from typing import Final, Generic
 
 from driftloop_bus.codec import encode
 from driftloop_bus.errors import BadMessage, Fenced, Flood, TryAgain
+from driftloop_bus.failpoints import failpoint
 from driftloop_bus.flood import Gauge
 from driftloop_bus.parking import Parked
 from driftloop_bus.ports import Outgoing, Record, Slice, Transaction
@@ -64,6 +65,7 @@ class Handling(Generic[H]):
 
     async def _effects(self, tx: Transaction, work: Work[H], places: Sequence[int]) -> int:
         new = await self._new(tx, work, places)
+        failpoint("runner.after_inbox")
         if not new:
             return 0
         return await self.publish(tx, await work.answer(self.handlers(tx), new))

@@ -13,6 +13,7 @@ from typing import Final
 
 from driftloop_bus.backoff import Backoff
 from driftloop_bus.errors import TryAgain
+from driftloop_bus.failpoints import failpoint
 from driftloop_bus.observer import Kind, Note, Observer, unobserved
 from driftloop_bus.ports import Ack, Log, Outbox, OutboxLease, OutboxRow, Producer
 
@@ -106,14 +107,17 @@ class Relay:
         acked = [pair for pairs in sent for pair in pairs]
         if acked:
             await lease.published([row.id for row, _ in acked], [ack for _, ack in acked])
+            failpoint("relay.after_mark")
 
     async def _send_topic(
         self, producer: Producer, topic: str, rows: Sequence[OutboxRow]
     ) -> list[tuple[OutboxRow, Ack]]:
         """The rows with their acks, or nothing when the topic can't be written now."""
         started = time.monotonic()
+        failpoint("relay.before_send")
         try:
             acks = await producer.send([row.record for row in rows])
+            failpoint("relay.after_ack")
         except Exception as error:  # noqa: BLE001  # TryAgain, or a bug: the topic waits, the others go on
             self._stuck.setdefault(topic, _Stuck()).again(f"{topic}: {error}")
             self._tell(error, topic)

@@ -14,6 +14,7 @@ from typing import Final, Generic
 
 from driftloop_bus.backoff import Backoff
 from driftloop_bus.errors import BadMessage, Fenced, TryAgain
+from driftloop_bus.failpoints import failpoint
 from driftloop_bus.flood import Gauge
 from driftloop_bus.handling import Cut, Handling, flood_in
 from driftloop_bus.observer import Note, Observer, unobserved
@@ -124,6 +125,7 @@ class Runner(Generic[H]):
         for part in self._unclaimed():
             await self._claim(consumer, part)
         for one in await consumer.poll(self._max_records, self._wait_ms()):
+            failpoint("runner.after_fetch")
             self._take(consumer, one)
         now = time.monotonic()
         # A hot topic's thousands must not hold up a decision: the shortest slices first.
@@ -243,6 +245,8 @@ class Runner(Generic[H]):
             else:
                 part.parked = part.work.bad
                 part.published = await self._handling.at_once(tx, part.work)
+            failpoint("runner.before_commit")
+        failpoint("runner.after_commit")
 
     def _done(self, consumer: Consumer, part: Partition[H], seconds: float) -> None:
         assert part.slice is not None
@@ -322,7 +326,9 @@ class Runner(Generic[H]):
         if not self._hints or (now < self._hint_at and not force):
             return
         hints, self._hints, self._hint_at = self._hints, {}, now + HINT_EACH_S
+        failpoint("runner.before_hint")
         try:
             await asyncio.wait_for(consumer.hint(hints), HINT_DEADLINE_S)
+            failpoint("runner.after_hint")
         except (TryAgain, TimeoutError) as error:
             self._observe(Note("hint_lost", records=len(hints), reason=str(error), error=error))

@@ -16,6 +16,7 @@ import msgspec
 
 from driftloop_bus.backoff import Backoff
 from driftloop_bus.errors import TryAgain
+from driftloop_bus.failpoints import failpoint
 from driftloop_bus.observer import Note, Observer, unobserved
 from driftloop_bus.outgoing import repacked
 from driftloop_bus.ports import Log, Outgoing, Producer
@@ -65,6 +66,7 @@ class Spool:
         if dropped := self._segments.append(frames):
             self.dropped += dropped
             self._observe(Note("spool_dropped", records=dropped, reason="the spool is full: the oldest are lost"))
+        failpoint("spool.after_frame")
         self._unsynced = True
         self._news.set()
 

@@ -53,12 +53,14 @@ def _command(name: str, run: Run[S], settings: type[S]) -> Callable[[], Awaitabl
 
 
 async def _run(name: str, run: Run[S], settings: type[S]) -> None:
+    from driftloop_bus.failpoints import arm
     from driftloop_kit.refusals import refuse_settings
     from driftloop_kit.run import run_service
 
     given = from_environment(settings)
     configure_logging(name, given.log_level)
     refuse_settings(given)
+    arm(given.failpoints)
     made = run(given)
     service = await made if inspect.isawaitable(made) else made
     if service is not None:

@@ -6,6 +6,7 @@ import ipaddress
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
+from driftloop_bus.failpoints import parse
 from driftloop_kit.database import Connection
 from driftloop_kit.settings import ConfigurationRefused, ServiceSettings
 
@@ -23,11 +24,17 @@ def refuse_settings(settings: ServiceSettings) -> None:
         raise ConfigurationRefused(
             f"DRIFTLOOP_API_KEY has {len(key)} characters, at least {MIN_KEY_CHARACTERS} are needed"
         )
+    try:
+        parse(settings.failpoints)
+    except ValueError as error:
+        raise ConfigurationRefused(f"DRIFTLOOP_FAILPOINTS: {error}") from error
     if settings.mode == "production":
         _refuse_in_production(settings, key)
 
 
 def _refuse_in_production(settings: ServiceSettings, key: str) -> None:
+    if settings.failpoints:
+        raise ConfigurationRefused("DRIFTLOOP_FAILPOINTS is set: production does not die on demand")
     if not key:
         raise ConfigurationRefused("DRIFTLOOP_API_KEY is not set: production does not answer without a key")
     query = parse_qs(urlsplit(str(settings.database_url or "")).query)

@@ -43,6 +43,8 @@ class ServiceSettings(BaseSettings):
     """Further names under which callers reach the service (`Host`), as a JSON list. Loopback names always work."""
     drain_s: float = Field(default=0.0, ge=0, le=5, validation_alias="DRIFTLOOP_DRAIN_S")
     """After SIGTERM: how long to go on answering, not ready, until a load balancer has noticed. Behind one: 2."""
+    failpoints: str = Field(default="", validation_alias="DRIFTLOOP_FAILPOINTS")
+    """Where tests make the process die (`driftloop_bus.failpoints`); refused in production."""
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", validation_alias="DRIFTLOOP_LOG_LEVEL"
     )
