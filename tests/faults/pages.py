@@ -1,0 +1,85 @@
+"""What a service says of itself all along: `/live` and `/ready`, asked twenty times a second."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+
+EACH_S: Final = 0.05
+# Longer than any answer may take: who answers later is told from who does not at all.
+GIVES_UP_AFTER_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One look at a page. status: 0 when nobody answered."""
+
+    at: float
+    """When it was answered, in seconds of `time.time`."""
+    took_s: float
+    status: int
+    page: Any = None
+
+
+@dataclass
+class Pages:
+    """Looks until the block ends."""
+
+    url: str
+    live: list[Said] = field(default_factory=list)
+    ready: list[Said] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._look, args=(path, found))
+            for path, found in (("/live", self.live), ("/ready", self.ready))
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(2 * GIVES_UP_AFTER_S)
+
+    def _look(self, path: str, found: list[Said]) -> None:
+        with httpx.Client(base_url=self.url, timeout=GIVES_UP_AFTER_S, trust_env=False) as door:
+            while not self._stop.wait(EACH_S):
+                found.append(_asked(door, path))
+
+    def not_ready_after_s(self, since: float) -> float:
+        """How long after that moment it first said that it was not ready; infinite when it never did."""
+        return next(
+            (said.at - since for said in list(self.ready) if said.at >= since and said.status == 503), float("inf")
+        )
+
+    def reasons(self, since: float, until: float) -> set[str]:
+        """The parts that it named as not as they should be, in that time."""
+        pages = [said.page for said in list(self.ready) if since <= said.at <= until and said.page]
+        return {part for page in pages for part in (*page["reasons"], *page.get("degraded", ()))}
+
+    def unanswered(self) -> int:
+        """How often `/live` did not say 200."""
+        return sum(said.status != 200 for said in self.live)
+
+
+def _asked(door: httpx.Client, path: str) -> Said:
+    began = time.monotonic()
+    try:
+        answer = door.get(path)
+    except httpx.TransportError:
+        return Said(time.time(), time.monotonic() - began, 0)
+    return Said(time.time(), time.monotonic() - began, answer.status_code, answer.json())
+
+
+def slowest_s(looks: Sequence[Said]) -> float:
+    """The longest that anybody waited for a page."""
+    return max((said.took_s for said in looks), default=0.0)
