@@ -24,7 +24,7 @@ $(VENV)/.ready: constraints.txt $(MANIFESTS)
 	@echo "installing $$(grep -cE '^[a-z]' constraints.txt) pinned packages into $(VENV)"
 	@awk '/^[a-z]/ { wanted = /^(setuptools|wheel|packaging)==/ } wanted' constraints.txt > $(VENV)/builders.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $(VENV)/builders.txt
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-build-isolation -r constraints.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-build-isolation --compile-bytecode -r constraints.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(EDITABLE)
 	@touch $@
 
@@ -38,7 +38,7 @@ down: ## Stop them
 	@$(BIN)/driftloop down
 
 test: setup ## All tests: under ten minutes on two cores
-	@$(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q -n 3 --dist loadscope --no-loadscope-reorder
 
 unit: setup ## Architecture, unit and handler tests, without a broker: under a minute
 	@$(BIN)/python -m pytest -q -n 2 -m "not (stack or journey or browser or process or world or faults)"
