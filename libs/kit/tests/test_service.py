@@ -67,7 +67,7 @@ async def test_it_waits_for_postgres_its_tables_and_kafka_and_says_for_which(
             service.until_page("/ready", lambda report: "python -m toy migrate" in str(report["reasons"]))
             assert await toy("migrate", TOY_DATABASE_URL=empty_database.owner_url) == (
                 0,
-                "toy: 0001_ledger.sql, 0001_notes.sql\n",
+                "toy: 0001_ledger.sql, 0002_quarantine.sql, 0001_notes.sql\n",
             )
             service.until_page("/ready", lambda report: "postgres" not in report["reasons"])
             assert service.get("/ready").status_code == 503

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from driftloop_bus.envelope import JSON, moment, open_envelope, texts
 from driftloop_bus.errors import BadMessage
+from driftloop_bus.origin import first_logged_ms
 from driftloop_bus.ports import Headers, Outgoing, Record
 from driftloop_contracts import AnyEvent, Event, Fact, rfc3339, topic_for
 from driftloop_contracts.data_plane import ObservationMade, OutcomeObserved, PredictionMade
@@ -80,7 +81,7 @@ def event_time(data: Fact, header: datetime | None, record: Record) -> datetime:
             return data.time
         case PredictionMade() if header is None and data.time is not None:
             return data.time
-    return header or datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
+    return header or datetime.fromtimestamp(first_logged_ms(record) / 1000, UTC)
 
 
 def _fact(kind: type[Fact], record: Record) -> Fact:

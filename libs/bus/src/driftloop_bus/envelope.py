@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from driftloop_bus.errors import BadMessage
+from driftloop_bus.origin import first_position
 from driftloop_bus.ports import Record
 from driftloop_contracts import derived_id
 from driftloop_contracts.topics import BY_NAME, FACTS, TOPICS
@@ -96,7 +97,7 @@ def _bare(record: Record) -> tuple[str, str]:
     topic = BY_NAME.get(record.topic)
     if topic is None or not topic.open_to_producers or len(topic.events) != 1:
         raise BadMessage(f"{record.topic} needs CloudEvents headers (ce_type, ce_id); found none", at=record.position)
-    return derived_id(str(record.position), "bare"), topic.events[0].TYPE
+    return derived_id(str(first_position(record)), "bare"), topic.events[0].TYPE
 
 
 def _travels(record: Record, kind: bytes) -> str:

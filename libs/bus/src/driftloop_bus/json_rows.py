@@ -12,6 +12,7 @@ import numpy as np
 from driftloop_bus.columns import columns, numbers, time_columns
 from driftloop_bus.envelope import Envelope, microseconds
 from driftloop_bus.errors import BadMessage
+from driftloop_bus.origin import first_logged_ms
 from driftloop_bus.ports import Record
 
 Read = tuple[Record, Envelope, Any]
@@ -85,7 +86,7 @@ def _of_models(group: Sequence[Read]) -> dict[str, Any]:
 
 
 def _time(record: Record, envelope: Envelope, row: Any) -> int:
-    when = envelope.time or row.time or datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
+    when = envelope.time or row.time or datetime.fromtimestamp(first_logged_ms(record) / 1000, UTC)
     return microseconds(when)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal[
-    "handled", "ticked", "skipped", "parked", "tried_again", "bug", "fenced", "flooded", "claimed", "revoked", "gap",
+    "handled", "ticked", "skipped", "parked", "tried_again", "bug", "fenced", "flooded", "claimed", "careful", "revoked", "gap",
     "hint_lost", "relayed", "recalled", "relay_tried_again", "spooled", "spool_sent", "spool_dropped", "spool_torn",
     "waiting",
 ]  # fmt: skip

@@ -6,12 +6,31 @@ import traceback
 from dataclasses import dataclass
 from typing import Final
 
-from driftloop_bus.errors import BadMessage
+from driftloop_bus.errors import BadMessage, DriftloopError
 from driftloop_bus.ports import Outgoing, Record
 from driftloop_contracts.topics import dead_letters
 
+# The names of our headers; what the record brought itself stands before them.
+TOPIC: Final = "dead_topic"
+PARTITION: Final = "dead_partition"
+OFFSET: Final = "dead_offset"
+TIMESTAMP_MS: Final = "dead_timestamp_ms"
+GROUP: Final = "dead_group"
+VERSION: Final = "dead_service_version"
+ATTEMPTS: Final = "dead_attempts"
+ERROR: Final = "dead_error"
+MESSAGE: Final = "dead_message"
+TRACEBACK: Final = "dead_traceback"
+NULL: Final = "dead_null"
+"""The record had no value at all; the letter's is empty."""
+BY_REFERENCE: Final = "dead_by_reference"
+"""The letter holds no value: it is read where the record lies, by whoever dares."""
 _LONGEST_MESSAGE: Final = 1_000
 _LONGEST_TRACEBACK: Final = 4_000
+
+
+class Killer(DriftloopError):
+    """The record was all that its reader was at when it died, twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +44,23 @@ class Parked:
     def letter(self, group: str, version: str) -> Outgoing:
         """As it goes to `<topic>.<group>.dead`: its own headers stay, ours begin with `dead_`."""
         record, error = self.record, self.error
+        by_reference = isinstance(error, Killer)
         about = {
-            "dead_topic": record.topic,
-            "dead_partition": str(record.partition),
-            "dead_offset": str(record.offset),
-            "dead_timestamp_ms": str(record.timestamp_ms),
-            "dead_group": group,
-            "dead_service_version": version,
-            "dead_attempts": str(self.attempts),
-            "dead_error": type(error).__name__,
-            "dead_message": str(error)[:_LONGEST_MESSAGE],
+            TOPIC: record.topic,
+            PARTITION: str(record.partition),
+            OFFSET: str(record.offset),
+            TIMESTAMP_MS: str(record.timestamp_ms),
+            GROUP: group,
+            VERSION: version,
+            ATTEMPTS: str(self.attempts),
+            ERROR: type(error).__name__,
+            MESSAGE: str(error)[:_LONGEST_MESSAGE],
         }
-        if not isinstance(error, BadMessage):
-            about["dead_traceback"] = "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:]
+        if not isinstance(error, BadMessage | Killer):
+            about[TRACEBACK] = "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:]
+        if by_reference or record.value is None:
+            about[BY_REFERENCE if by_reference else NULL] = "1"
         ours = tuple((name, text.encode()) for name, text in about.items())
         theirs = tuple((name, value or b"") for name, value in record.headers)
-        return Outgoing(dead_letters(record.topic, group), record.key, record.value or b"", (*theirs, *ours))
+        value = b"" if by_reference else record.value or b""
+        return Outgoing(dead_letters(record.topic, group), record.key, value, (*theirs, *ours))

@@ -10,7 +10,7 @@ from typing import Generic
 from driftloop_bus.backoff import Backoff
 from driftloop_bus.flood import Gauge
 from driftloop_bus.parking import Parked
-from driftloop_bus.ports import Claim, Slice, TopicPartition
+from driftloop_bus.ports import Claim, Record, Slice, TopicPartition
 from driftloop_bus.routes import H
 from driftloop_bus.work import Work
 
@@ -39,6 +39,10 @@ class Partition(Generic[H]):
     gauge: Gauge = field(default_factory=Gauge)
     parked: Sequence[Parked] = ()
     published: int = 0
+    careful: bool = False
+    """Whether records are taken one by one, each begun on record: owners before us died here."""
+    rest: Sequence[Record] = ()
+    """What was read with the slice and comes after it, while records are taken one by one."""
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.number}"
@@ -56,9 +60,14 @@ class Partition(Generic[H]):
         """How many records its slice has."""
         return len(self.slice.records) if self.slice else 0
 
-    def begin(self, one: Slice, work: Work[H]) -> None:
-        """The slice is next."""
+    def begin(self, one: Slice, work: Work[H] | None) -> None:
+        """The slice is next; without work it is looked at only when its turn comes."""
         self.slice, self.work, self.failures, self.unsure = one, work, 0, False
+
+    def begin_first(self, records: Sequence[Record]) -> None:
+        """The first of the records is next, alone; the others wait behind it."""
+        self.begin(Slice(self.topic, self.number, records[:1]), None)
+        self.rest = records[1:]
 
     def wait(self, reason: str) -> None:
         """It comes again after a back-off."""
@@ -67,14 +76,19 @@ class Partition(Generic[H]):
     def well(self) -> None:
         """Nothing stands in the way, and no slice is begun."""
         self.slice, self.work, self.failures, self.unsure = None, None, 0, False
+        self.rest = ()
         self.retry_at, self.reason = 0.0, ""
         self.backoff.reset()
 
     def finish(self, next_offset: int) -> None:
-        """The slice is committed."""
+        """The slice is committed. While records are taken one by one, the next of them is begun."""
         if self.claim is not None:
-            self.claim = replace(self.claim, next_offset=next_offset)
+            self.claim = replace(self.claim, next_offset=next_offset, claims=1, deaths=0)
+        rest = self.rest
         self.well()
+        self.careful = bool(rest)
+        if rest:
+            self.begin_first(rest)
 
     def drop(self, reason: str, until: float) -> None:
         """Somebody else's now; claimed again at `until` if it is still assigned to us."""

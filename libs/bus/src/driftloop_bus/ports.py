@@ -176,6 +176,10 @@ class Claim:
     epoch: int
     next_offset: int
     """Everything before it is handled. 0 for a partition that nobody ever claimed."""
+    claims: int = 1
+    """How many owners in a row, this one included, claimed it at this offset without one going on or releasing it."""
+    deaths: int = 0
+    """How often the record at this offset was begun alone and never ended (`Ledger.begin_alone`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +225,19 @@ class Ledger(Protocol):
 
     async def claim(self, topic: str, partition: int) -> Claim:
         """The partition is ours: its epoch is one higher, so every earlier claim is fenced."""
+
+    async def release(self, claim: Claim) -> None:
+        """Its owner lets go, alive: what was counted against the record that comes next is forgotten.
+
+        Nothing happens when somebody else has claimed it since.
+        """
+
+    async def begin_alone(self, claim: Claim) -> None:
+        """It is remembered, now, that the one record at the claim's offset is begun, as one more death than the claim knows.
+
+        A batch that goes on behind it, or a release, ends it; whoever claims the partition before is told (`Claim.deaths`).
+        By the same claim again it is the same beginning. Raises Fenced as `batch`.
+        """
 
     async def current(self, claim: Claim) -> Claim:
         """The claim with the offset that is stored now: read after a commit whose outcome is unknown.

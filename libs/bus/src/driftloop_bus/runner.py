@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Final, Generic
 
 from driftloop_bus.backoff import Backoff
@@ -19,10 +20,11 @@ from driftloop_bus.flood import Gauge
 from driftloop_bus.handling import Cut, Handling, flood_in
 from driftloop_bus.observer import Note, Observer, unobserved
 from driftloop_bus.partition import Partition
-from driftloop_bus.ports import Consumer, Ledger, Log, Slice, TopicPartition, Transaction
+from driftloop_bus.ports import Claim, Consumer, Ledger, Log, Slice, TopicPartition, Transaction
+from driftloop_bus.quarantine import is_proven, is_suspicious, quarantined
 from driftloop_bus.routes import H, Route, every, on, on_batch, on_every, plan, reads
 from driftloop_bus.ticks import Ticks
-from driftloop_bus.work import prepare
+from driftloop_bus.work import Work, prepare
 
 __all__ = ["Runner", "every", "on", "on_batch", "on_every"]
 
@@ -34,6 +36,8 @@ POLL_WAIT_MS: Final = 500
 SESSION_TIMEOUT_S: Final = 30.0
 HINT_EACH_S: Final = 1.0
 HINT_DEADLINE_S: Final = 2.0
+# A partition that is not released in time only makes its next owner more careful.
+RELEASE_DEADLINE_S: Final = 1.0
 
 
 class Runner(Generic[H]):
@@ -84,11 +88,17 @@ class Runner(Generic[H]):
                 await asyncio.sleep(self._ticks.wait_s(self._poll_wait_s))
             return
         self._consumer = await self._log.consumer(self._plan.topics(), self._group, self._assigned, self._revoked)
+        alive = False
         try:
             while not self._stopping.is_set():
                 await self._round(self._consumer)
             await self._hint(self._consumer, force=True)
+            await self._release(list(self._parts.values()))
+            alive = True
         finally:
+            if not alive:
+                # Who dies lets go of nothing: its successor is to know that it was here.
+                self._parts.clear()
             await self._consumer.close()
 
     def stop(self) -> None:
@@ -107,12 +117,14 @@ class Runner(Generic[H]):
         """Partitions that stand still until a person resumes them, with the reason."""
         return {part.place: part.stopped for part in self._parts.values() if part.stopped}
 
-    def resume(self, topic: str, partition: int) -> None:
-        """The partition goes on where it stood; its flood is forgotten. Nothing happens to one that is not paused."""
+    def resume(self, topic: str, partition: int) -> bool:
+        """The partition goes on where it stood; its flood is forgotten. False, and nothing else, where it was not paused."""
         part = self._parts.get((topic, partition))
-        if part is not None and part.stopped and self._consumer is not None:
-            part.stopped, part.gauge = "", Gauge()
-            self._rewind(self._consumer, part)
+        if part is None or not part.stopped or self._consumer is None:
+            return False
+        part.stopped, part.gauge = "", Gauge()
+        self._rewind(self._consumer, part)
+        return True
 
     @property
     def waiting_for(self) -> str | None:
@@ -144,9 +156,19 @@ class Runner(Generic[H]):
 
     async def _revoked(self, partitions: Collection[TopicPartition]) -> None:
         # What is being handled goes on: if a successor claims the partition first, the commit is fenced.
-        for place in partitions:
-            self._parts.pop(place, None)
-            self._hints.pop(place, None)
+        gone = [self._parts.pop(place) for place in partitions if place in self._parts]
+        for part in gone:
+            self._hints.pop(part.place, None)
+        await self._release(gone)
+
+    async def _release(self, parts: Collection[Partition[H]]) -> None:
+        try:
+            async with asyncio.timeout(RELEASE_DEADLINE_S):
+                for part in parts:
+                    if part.claim is not None:
+                        await self._ledger.release(part.claim)
+        except (TryAgain, TimeoutError) as error:
+            self._observe(Note("waiting", reason=f"not released: {error}", error=error))
 
     def _is_ours(self, part: Partition[H]) -> bool:
         return self._parts.get(part.place) is part
@@ -169,11 +191,18 @@ class Runner(Generic[H]):
             return
         part.claim = claim
         self._observe(Note("claimed", *part.place, offset=claim.next_offset))
+        self._look_out(part, claim)
         if end < claim.next_offset:
             self._gap(consumer, part, f"the log ends at {end}, handled was up to {claim.next_offset}")
         else:
             part.well()
             self._rewind(consumer, part)
+
+    def _look_out(self, part: Partition[H], claim: Claim) -> None:
+        part.careful = is_suspicious(claim)
+        if part.careful:
+            said = f"claimed {claim.claims} times in a row, its record begun alone {claim.deaths} times: one by one from here"
+            self._observe(Note("careful", *part.place, offset=claim.next_offset, reason=said))
 
     # One slice
 
@@ -184,6 +213,10 @@ class Runner(Generic[H]):
             return
         if one.start < part.claim.next_offset:
             self._gap(consumer, part, f"the log goes on at {one.start}, handled was up to {part.claim.next_offset}")
+            return
+        if part.careful:
+            self._pause(consumer, part)
+            part.begin_first(one.records)
             return
         part.begin(one, prepare(self._plan, one.records))
         self._cut_at_flood(part)
@@ -207,27 +240,47 @@ class Runner(Generic[H]):
         try:
             if part.unsure and not await self._still_to_do(consumer, part):
                 return
+            if part.work is None:
+                part.work = await self._begun(part)
             await self._handle(part)
         except TryAgain as error:
             part.unsure = True
             self._postpone(consumer, part, error)
+            await self._survived(part)
         except Fenced as error:
             self._fence(consumer, part, error)
         except Cut as cut:
             self._shorten(part, cut.records)
         except Exception as error:  # noqa: BLE001  # a bug: tried again, narrowed, parked
             self._failed(consumer, part, error)
+            await self._survived(part)
         else:
             self._done(consumer, part, time.monotonic() - started)
+
+    async def _begun(self, part: Partition[H]) -> Work[H]:
+        """The one record of a careful slice, looked at only after it was noted who is looked at; or parked without a look."""
+        assert part.claim is not None
+        assert part.slice is not None
+        if is_proven(part.claim):
+            return Work(self._plan, bad=[quarantined(part.slice.records[0], part.claim)])
+        await self._ledger.begin_alone(part.claim)
+        return prepare(self._plan, part.slice.records)
+
+    async def _survived(self, part: Partition[H]) -> None:
+        """A record that was taken alone and only failed has killed nobody; it is begun anew at its next turn."""
+        if part.careful and part.claim is not None:
+            part.claim, part.work = replace(part.claim, deaths=0), None
+            await self._release([part])
 
     async def _still_to_do(self, consumer: Consumer, part: Partition[H]) -> bool:
         """After a commit whose outcome is unknown: False when it happened, and the partition goes on behind it."""
         assert part.claim is not None
         assert part.slice is not None
-        before, part.claim = part.claim.next_offset, await self._ledger.current(part.claim)
+        stored = await self._ledger.current(part.claim)
         part.unsure = False
-        if part.claim.next_offset == before:
+        if stored.next_offset == part.claim.next_offset:
             return True
+        part.claim = stored
         self._wake()
         part.well()
         self._rewind(consumer, part)
@@ -264,7 +317,7 @@ class Runner(Generic[H]):
         self._hints[part.place] = one.end
         if part.gauge.flooded:
             self._flood(consumer, part, one)
-        elif part.paused:
+        elif part.paused and not part.length():
             self._rewind(consumer, part)
 
     # What can go wrong
@@ -292,6 +345,7 @@ class Runner(Generic[H]):
 
     def _flood(self, consumer: Consumer, part: Partition[H], one: Slice) -> None:
         alarm = flood_in(one, part.gauge)
+        part.well()
         part.stopped = alarm.message
         self._pause(consumer, part)
         self._observe(Note("flooded", *part.place, reason=alarm.message, error=alarm))

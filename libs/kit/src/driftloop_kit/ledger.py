@@ -14,8 +14,20 @@ from driftloop_kit.outbox import PostgresOutbox
 from driftloop_kit.pending import Pending
 
 _CLAIM: Final = """
-INSERT INTO consumer_offset (grp, topic, part, epoch) VALUES ($1, $2, $3, 1)
-ON CONFLICT (grp, topic, part) DO UPDATE SET epoch = consumer_offset.epoch + 1 RETURNING next_offset, epoch
+INSERT INTO consumer_offset AS held (grp, topic, part, epoch, claimed_at, claims) VALUES ($1, $2, $3, 1, 0, 1)
+ON CONFLICT (grp, topic, part) DO UPDATE SET epoch = held.epoch + 1, claimed_at = held.next_offset,
+    claims = CASE WHEN held.claimed_at = held.next_offset THEN held.claims + 1 ELSE 1 END
+RETURNING next_offset, epoch, claims, CASE WHEN begun_at = next_offset THEN begun ELSE 0 END AS deaths
+"""
+# Whoever still writes a batch there goes on by it, and is not waited for.
+_RELEASE: Final = """
+UPDATE consumer_offset SET claims = 0, begun_at = NULL WHERE (grp, topic, part) IN (
+    SELECT grp, topic, part FROM consumer_offset
+    WHERE grp = $1 AND topic = $2 AND part = $3 AND epoch = $4 FOR UPDATE SKIP LOCKED)
+"""
+_BEGIN: Final = """
+UPDATE consumer_offset SET begun_at = next_offset, begun = $6
+WHERE grp = $1 AND topic = $2 AND part = $3 AND epoch = $4 AND next_offset = $5
 """
 _CURRENT: Final = "SELECT next_offset, epoch FROM consumer_offset WHERE grp = $1 AND topic = $2 AND part = $3"
 _ADVANCE: Final = "UPDATE consumer_offset SET next_offset = $4 WHERE grp = $1 AND topic = $2 AND part = $3"
@@ -100,7 +112,21 @@ class PostgresLedger:
         async with self._database.batch() as connection:
             row = await connection.fetchrow(_CLAIM, self._group, topic, partition)
         assert row is not None
-        return Claim(topic, partition, row["epoch"], row["next_offset"])
+        return Claim(topic, partition, row["epoch"], row["next_offset"], row["claims"], row["deaths"])
+
+    async def release(self, claim: Claim) -> None:
+        """Its owner lets go, alive."""
+        async with self._database.batch() as connection:
+            await connection.execute(_RELEASE, self._group, claim.topic, claim.partition, claim.epoch)
+
+    async def begin_alone(self, claim: Claim) -> None:
+        """The one record at the claim's offset is begun."""
+        async with self._database.batch() as connection:
+            place = (self._group, claim.topic, claim.partition)
+            if await connection.execute(_BEGIN, *place, claim.epoch, claim.next_offset, claim.deaths + 1) == "UPDATE 1":
+                return
+            next_offset, epoch = await self._stored(connection, claim, _CURRENT)
+        raise _fenced(claim, epoch, next_offset, claim.next_offset)
 
     async def current(self, claim: Claim) -> Claim:
         """The claim with the offset that is stored now."""

@@ -87,6 +87,41 @@ class LedgerContract:
         await self._written(ledger.batch(owner, 0, 5), "owner")
         assert list(await self.effects(ledger)) == ["owner"]
 
+    async def test_owners_that_never_went_on_are_counted_until_one_does_or_lets_go(self) -> None:
+        ledger = await self.open_ledger()
+        claims = [await ledger.claim("t", 0) for _ in range(3)]
+        assert [claim.claims for claim in claims] == [1, 2, 3]
+        await ledger.release(claims[0])
+        assert (await ledger.claim("t", 0)).claims == 4
+        owner = await ledger.claim("t", 0)
+        await ledger.release(owner)
+        owner = await ledger.claim("t", 0)
+        assert owner.claims == 1
+        await self._written(ledger.batch(owner, 0, 5), "on")
+        assert (await ledger.claim("t", 0)).claims == 1
+
+    async def test_a_record_that_was_begun_alone_and_never_ended_is_remembered(self) -> None:
+        ledger = await self.open_ledger()
+        first = await ledger.claim("t", 0)
+        assert first.deaths == 0
+        await ledger.begin_alone(first)
+        second = await ledger.claim("t", 0)
+        assert second.deaths == 1
+        await raised(Fenced, ledger.begin_alone(first))
+        await ledger.begin_alone(second)
+        await ledger.begin_alone(second)
+        third = await ledger.claim("t", 0)
+        assert third.deaths == 2
+        await self._written(ledger.batch(third, 0, 1), "passed by")
+        assert (await ledger.claim("t", 0)).deaths == 0
+
+    async def test_whoever_lets_go_alive_forgets_what_was_begun(self) -> None:
+        ledger = await self.open_ledger()
+        owner = await ledger.claim("t", 0)
+        await ledger.begin_alone(owner)
+        await ledger.release(owner)
+        assert (await ledger.claim("t", 0)).deaths == 0
+
     async def test_an_id_is_new_once(self) -> None:
         ledger = await self.open_ledger()
         claim = await ledger.claim("t", 0)

@@ -6,12 +6,28 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 from driftloop_bus.errors import Fenced, TryAgain
 from driftloop_bus.ports import Ack, Claim, Outbox, OutboxLease, OutboxRow, Outgoing, TopicPartition, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class _Trail:
+    """What owners of a partition left: where it was claimed how often, where one record was begun how often."""
+
+    claimed_at: int = -1
+    claims: int = 0
+    begun_at: int = -1
+    begun: int = 0
+
+    def claimed(self, offset: int) -> _Trail:
+        return replace(self, claimed_at=offset, claims=self.claims + 1 if self.claimed_at == offset else 1)
+
+    def deaths(self, offset: int) -> int:
+        return self.begun if self.begun_at == offset else 0
 
 
 @dataclass(slots=True)
@@ -23,16 +39,19 @@ class _State:
     inbox: set[str] = field(default_factory=set)
     outbox: list[OutboxRow] = field(default_factory=list)
     acks: dict[int, Ack] = field(default_factory=dict)
+    trails: dict[TopicPartition, _Trail] = field(default_factory=dict)
 
     def copied(self) -> _State:
         """As it is now, whatever is written next."""
-        return _State(deepcopy(self.store), dict(self.offsets), set(self.inbox), list(self.outbox), dict(self.acks))
+        store = deepcopy(self.store)
+        return _State(store, dict(self.offsets), set(self.inbox), list(self.outbox), dict(self.acks), dict(self.trails))
 
     def restore(self, earlier: _State) -> None:
         """As it was, in the same objects: stores hold on to them."""
         self.store.clear()
         self.store.update(earlier.store)
         self.offsets, self.inbox, self.outbox, self.acks = earlier.offsets, earlier.inbox, earlier.outbox, earlier.acks
+        self.trails = earlier.trails
 
 
 class MemoryLedger:
@@ -62,7 +81,28 @@ class MemoryLedger:
         async with self.locked():
             epoch, offset = self.state.offsets.get((topic, partition), (0, 0))
             self.state.offsets[topic, partition] = (epoch + 1, offset)
-            return Claim(topic, partition, epoch + 1, offset)
+            trail = self.state.trails[topic, partition] = self._trail(topic, partition).claimed(offset)
+            return Claim(topic, partition, epoch + 1, offset, trail.claims, trail.deaths(offset))
+
+    async def release(self, claim: Claim) -> None:
+        """As `ports.Ledger`."""
+        async with self.locked():
+            if self.state.offsets[claim.topic, claim.partition][0] == claim.epoch:
+                self.state.trails[claim.topic, claim.partition] = _Trail()
+
+    async def begin_alone(self, claim: Claim) -> None:
+        """As `ports.Ledger`."""
+        async with self.locked():
+            stored = await self.current(claim)
+            if stored.next_offset != claim.next_offset:
+                raise Fenced(f"{claim.topic}/{claim.partition} stands at {stored.next_offset}")
+            trail = self._trail(claim.topic, claim.partition)
+            self.state.trails[claim.topic, claim.partition] = replace(
+                trail, begun_at=claim.next_offset, begun=claim.deaths + 1
+            )
+
+    def _trail(self, topic: str, partition: int) -> _Trail:
+        return self.state.trails.get((topic, partition), _Trail())
 
     async def current(self, claim: Claim) -> Claim:
         """As `ports.Ledger`."""
