@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from types import ModuleType
-from typing import Any, Final, NoReturn, TypeVar, cast
+from importlib.abc import MetaPathFinder
+from typing import Any, Final, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
@@ -75,7 +75,14 @@ def spare_pandas() -> None:
     pyarrow looks for it at the first array it makes, in the middle of the work: half a second in which nobody is answered,
     and 40 MiB, for a library that the service has no use for.
     """
-    sys.modules.setdefault("pandas", cast(ModuleType, None))
+    if "pandas" not in sys.modules:
+        sys.meta_path.insert(0, _NoPandas())
+
+
+class _NoPandas(MetaPathFinder):
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("a running service imports no pandas: import it before", name=name)
 
 
 async def _migrate(name: str, settings: type[S]) -> None:
