@@ -183,7 +183,7 @@ class Runner(Generic[H]):
         self._pause(consumer, part)
         try:
             claim = await self._ledger.claim(*part.place)
-            end = (await consumer.end_offsets()).get(part.place, claim.next_offset)
+            end = await self._end(consumer, claim)
         except TryAgain as error:
             self._postpone(consumer, part, error)
             return
@@ -197,6 +197,14 @@ class Runner(Generic[H]):
         else:
             part.well()
             self._rewind(consumer, part)
+
+    async def _end(self, consumer: Consumer, claim: Claim) -> int:
+        try:
+            return (await consumer.end_offsets()).get((claim.topic, claim.partition), claim.next_offset)
+        except TryAgain:
+            # It is claimed again, and that counts; nobody died of a broker that is away.
+            await self._ledger.release(claim)
+            raise
 
     def _look_out(self, part: Partition[H], claim: Claim) -> None:
         part.careful = is_suspicious(claim)

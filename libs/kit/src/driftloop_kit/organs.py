@@ -56,7 +56,7 @@ class Organs(Generic[H]):
         )
         workers = Workers(context, ledger, service.handlers, service.jobs, context.telemetry)
         ledger.listen(rows=relay.wake, jobs=workers.wake)
-        context.positions = runner.positions
+        context.positions, context.reader = runner.positions, runner
         self.relay, self.runner, self.workers = relay, runner, workers
 
     def all_runs(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
@@ -90,7 +90,6 @@ class Organs(Generic[H]):
         """Why nothing goes out, for people."""
         return self.relay.waiting_for if self.relay else None
 
-    def paused(self) -> str | None:
-        """Partitions that wait for a person."""
-        stopped = self.runner.paused() if self.runner else {}
-        return "; ".join(stopped.values()) or None
+    def paused(self) -> list[str]:
+        """Why partitions wait for a person, one for each."""
+        return list(self.runner.paused().values()) if self.runner else []

@@ -1,10 +1,11 @@
-"""Looks after what a service depends on, once a second, so that `/ready` answers from memory."""
+"""Looks after what a service depends on, all the time, so that `/ready` answers from memory."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Awaitable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from driftloop_bus.errors import TryAgain
 from driftloop_kit.refusals import refuse_database
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
 H = TypeVar("H")
 LOOK_S: Final = 0.25
-PING_EACH_S: Final = 1.0
-# `/ready` says 503 at most 2 s after Postgres stopped answering.
-PING_WITHIN_S: Final = 1.0
+# With the second that a ping may take: `/ready` says 503 at most 2 s after Postgres stopped answering.
+PING_EACH_S: Final = 0.5
+COUNT_EACH_S: Final = 1.0
 # Objects made before the youngest are looked at, and how many such looks before the older are. Python's own is 700, 10, 10:
 # a batch of a thousand events would be walked over a dozen times while it is alive.
 COLLECT_AFTER: Final = (20_000, 20, 20)
@@ -44,7 +45,7 @@ async def _unfit(context: Context[H], ledger: PostgresLedger) -> str | None:
 
 async def watch(context: Context[H], organs: Organs[H]) -> None:
     """What the parts wait for is what the service says; until all have run once it is not ready because of it."""
-    pinger = asyncio.create_task(_ping_for_ever(context, context.ledger)) if context.ledger else None
+    lookers = [asyncio.create_task(look) for look in _looks(context)]
     try:
         while (reason := organs.waiting_for()) and not organs.has_begun():
             context.health.say("start", False, reason)
@@ -55,8 +56,8 @@ async def watch(context: Context[H], organs: Organs[H]) -> None:
             _say(context, organs)
             await asyncio.sleep(LOOK_S)
     finally:
-        if pinger:
-            pinger.cancel()
+        for looker in lookers:
+            looker.cancel()
 
 
 def _spare_the_collector() -> None:
@@ -71,26 +72,38 @@ def _spare_the_collector() -> None:
 
 
 def _say(context: Context[H], organs: Organs[H]) -> None:
-    for part, reason in {"in": organs.waiting_for(), "out": organs.unsent(), "paused": organs.paused()}.items():
-        context.health.limp(part, reason is None, reason or "")
+    paused = organs.paused()
+    for part, reason in {"in": organs.waiting_for(), "out": organs.unsent(), "paused": "; ".join(paused)}.items():
+        context.health.limp(part, not reason, reason or "")
+    context.telemetry.set("driftloop_paused", len(paused))
     if context.ledger is not None:
         context.telemetry.set("driftloop_outbox_pending", context.ledger.pending or 0)
 
 
+def _looks(context: Context[H]) -> list[Coroutine[Any, Any, None]]:
+    ledger = context.ledger
+    return [_ping_for_ever(context, ledger), _count_for_ever(ledger)] if ledger else []
+
+
 async def _ping_for_ever(context: Context[H], ledger: PostgresLedger) -> None:
     while True:
-        reason = await _silent(ledger)
+        reason = await _said(ledger.ping())
         context.health.say("postgres", reason is None, reason or "")
         await asyncio.sleep(PING_EACH_S)
 
 
-async def _silent(ledger: PostgresLedger) -> str | None:
+async def _count_for_ever(ledger: PostgresLedger) -> None:
+    """Rows that another instance published are noticed too."""
+    while True:
+        if ledger.pending:
+            # Beside the pings: a long outbox is counted slowly. What stands in the way they tell.
+            await _said(ledger.outbox.pending())
+        await asyncio.sleep(COUNT_EACH_S)
+
+
+async def _said(asked: Awaitable[object]) -> str | None:
     try:
-        async with asyncio.timeout(PING_WITHIN_S):
-            # Rows that another instance published are noticed here too.
-            await (ledger.outbox.pending() if ledger.pending else ledger.ping())
-    except TimeoutError:
-        return f"Postgres: no answer within {PING_WITHIN_S:g} s"
+        await asked
     except TryAgain as error:
         return error.message
     return None

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from driftloop_bus.codec import encode
-from driftloop_bus.ports import Log, Outgoing, Transaction
+from driftloop_bus.ports import Log, Outgoing, TopicPartition, Transaction
 from driftloop_bus.routes import Follows, Route
 from driftloop_kit.health import Health
 from driftloop_kit.settings import ServiceSettings
@@ -40,6 +40,16 @@ def as_records(follows: Follows, service: str) -> list[Outgoing]:
     return [one if isinstance(one, Outgoing) else encode(one, service) for one in follows]
 
 
+class Reader(Protocol):
+    """What hears the service's topics, as people may have to do with it."""
+
+    def paused(self) -> dict[TopicPartition, str]:
+        """Partitions that stand still until a person resumes them, with the reason."""
+
+    def resume(self, topic: str, partition: int) -> bool:
+        """It goes on where it stood. False where it was not paused."""
+
+
 @dataclass
 class Context(Generic[H]):
     """What doors, jobs and background work are given. Complete before any dependency answers."""
@@ -53,6 +63,8 @@ class Context(Generic[H]):
     """None in a service that keeps nothing."""
     positions: Callable[[], dict[str, dict[int, int]]] = dict
     """`{topic: {partition: next offset}}` as committed (ledger) or as read (tail)."""
+    reader: Reader | None = None
+    """None in a service that parks nothing."""
     telemetry: Telemetry = field(default_factory=lambda: Telemetry("test"))
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at SIGTERM: answers without an end (server-sent events) end now."""

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from driftloop_kit.http.errors import install
 from driftloop_kit.http.guard import Guard, Rules, key_digest
 from driftloop_kit.http.pages import Pages
+from driftloop_kit.http.partitions import Partitions
 from driftloop_kit.service import Context, Service
 from driftloop_kit.settings import ServiceSettings
 from driftloop_kit.telemetry import Telemetry
@@ -21,8 +22,9 @@ H = TypeVar("H")
 
 
 def build_app(service: Service[H], context: Context[H], telemetry: Telemetry) -> ASGIApp:
-    """Guard, pages, hot paths, door: in this order."""
+    """Guard, pages, hot paths, partitions, door: in this order."""
     app: ASGIApp = _nowhere if service.api is None else door(service.api(context), context)
+    app = Partitions(app, context)
     if service.hot is not None:
         app = service.hot(context, app)
     return Guard(Pages(app, context.health, telemetry), rules(service.settings, service.body_limits), telemetry)
