@@ -6,7 +6,7 @@ from driftloop_artifacts import ArtifactStore
 from driftloop_bus.ports import Transaction
 from driftloop_bus.routes import Route, on, on_every, reads
 from driftloop_contracts.control_plane import CommandGiven
-from driftloop_contracts.loop import CandidateTrained, ChallengerJudged
+from driftloop_contracts.loop import CandidateTrained, ChallengerJudged, RollbackAdvised
 from driftloop_kit.entry import main
 from driftloop_kit.service import Service
 from registry.api import BODY_LIMITS, build_api
@@ -41,13 +41,14 @@ def room(tx: Transaction) -> Room:
 
 
 def routes() -> list[Route[Room]]:
-    """Every control topic is kept whole; three kinds of events are decided on."""
+    """Every control topic is kept whole; four kinds of events are decided on."""
     kept: list[Route[Room]] = [on_every(topic, Room.on_any) for topic in reads(NAME)]
     return [
         *kept,
         on(CommandGiven, Room.on_command_given),
         on(CandidateTrained, Room.on_candidate_trained),
         on(ChallengerJudged, Room.on_challenger_judged),
+        on(RollbackAdvised, Room.on_rollback_advised),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from driftloop_contracts.control_plane import CommandGiven, VersionRegistered
 from driftloop_contracts.event import AnyEvent, Event, caused
-from driftloop_contracts.loop import CandidateTrained, ChallengerJudged
+from driftloop_contracts.loop import CandidateTrained, ChallengerJudged, RollbackAdvised
 from registry.domain.gate import Refuse
 from registry.handlers.commands import Commands
 from registry.handlers.decisions import Decisions, Why
@@ -37,6 +37,11 @@ class Registry:
         """The challenger is promoted, held until the next look, or sent away."""
         case = await self._rollouts.open(event.data.model)
         return [] if isinstance(case, Refuse) else await self._rollouts.look(case, event)
+
+    async def on_rollback_advised(self, event: Event[RollbackAdvised]) -> list[AnyEvent]:
+        """The version that was replaced answers again, where the registry may decide that alone."""
+        case = await self._rollouts.open(event.data.model)
+        return [] if isinstance(case, Refuse) else await self._rollouts.undo(case, event)
 
     async def on_command_given(self, event: Event[CommandGiven]) -> list[AnyEvent]:
         """A person has an answer: the usual event, or CommandRefused."""

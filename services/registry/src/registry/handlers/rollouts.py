@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from driftloop_contracts.event import AnyEvent, Cause, Event
-from driftloop_contracts.loop import ChallengerJudged
+from driftloop_contracts.loop import ChallengerJudged, RollbackAdvised
 from registry.domain.deployment import Deployment, Rollout
 from registry.domain.gate import Bar, Compare, First, Hold, Ignore, Promote, Refuse, judge, next_step
+from registry.domain.guard import undo_promotion
 from registry.domain.policy import Policy
 from registry.handlers.decisions import Decisions, Why
 from registry.handlers.wording import bar, candidate, judgement, policy
@@ -96,6 +97,19 @@ class Rollouts:
                     *await self._decisions.refuse(case.model, version, verdict, why),
                     *await self._decisions.deploy(case.model, case.standing, case.deployment.without_challenger(), why),
                 ]
+
+    async def undo(self, case: Case, event: Event[RollbackAdvised]) -> list[AnyEvent]:
+        """A promotion that the guard calls a mistake is taken back; a comparison with its version is over."""
+        fact = event.data
+        after = undo_promotion(case.deployment, fact.version, fact.previous, event.time, case.policy)
+        if isinstance(after, Ignore):
+            return []
+        cause = event.as_cause()
+        why = case.why(cause, "rolled back", fact.reason, (*fact.evidence, event.id))
+        return [
+            *await self.end_comparison(case, cause, "the champion it was compared with was rolled back"),
+            *await self._decisions.deploy(case.model, case.standing, after, why),
+        ]
 
     async def _hold(self, case: Case, why: Why, judgement_id: str) -> list[AnyEvent]:
         held = case.deployment.holding(judgement_id)
