@@ -96,10 +96,12 @@ class ArtifactStore:
         """What killed writers left in a local folder before this time is gone; returns how many files that were.
 
         Blobs are never touched. Other stores hide and expire unfinished uploads themselves.
+        Raises StoreUnavailable.
         """
         if not isinstance(self._place, LocalStore) or self._place.prefix is None:
             return 0
-        return await asyncio.to_thread(_swept, Path(self._place.prefix), unfinished_before.timestamp())
+        sweeping = asyncio.to_thread(_swept, Path(self._place.prefix), unfinished_before.timestamp())
+        return await self._bounded("sweep", sweeping)
 
     async def _verified(self, wanted: Digest, max_bytes: int) -> bytes:
         found = await obstore.get_async(self._place, wanted.key)

@@ -19,6 +19,7 @@ from retrainer.handlers import TRAINING, Retrainer
 from retrainer.on_demand import keep_topics, repeated
 from retrainer.settings import Settings
 from retrainer.store import PostgresRequests
+from retrainer.tidying import keep_swept
 from retrainer.warming import keep_warm
 
 # So long a killed retrainer's training waits until another begins it anew. The loop that renews it only ever waits.
@@ -46,6 +47,7 @@ def build(settings: Settings) -> Service[Retrainer]:
         async with asyncio.TaskGroup() as group:
             group.create_task(keep_topics(settings.kafka, partial(models, context), context.health))
             group.create_task(keep_warm(executor, partial(gathering, context)))
+            group.create_task(keep_swept(artifacts, context.telemetry))
 
     return Service(
         "retrainer",
