@@ -159,9 +159,8 @@ class PostgresLedger:
             yield connection
 
     async def ping(self) -> None:
-        """Postgres answers. Raises TryAgain when not."""
-        async with self._database.door() as connection:
-            await connection.fetchval("SELECT 1")
+        """Postgres answers and writes. Raises TryAgain when not."""
+        await self._database.ping()
 
     async def close(self) -> None:
         """Every connection is closed."""

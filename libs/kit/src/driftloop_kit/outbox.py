@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from driftloop_bus.ports import Ack, Headers, OutboxLease, OutboxRow, Outgoing, TopicPartition
-from driftloop_kit.database import Connection, Database, translated
+from driftloop_kit.database import Connection, Database, refuse_reader, translated
 from driftloop_kit.pending import Pending
 
 # Enough that different keys seldom wait for each other, few enough for Postgres' lock table.
@@ -94,6 +94,8 @@ class PostgresLease:
         mark = self._pending.look()
         with translated():
             rows = await self._connection.fetch(_UNPUBLISHED, limit, list(without))
+            # What is committed elsewhere by now would not be seen here, and no error would tell.
+            refuse_reader(self._connection)
         # Topics are left out because they are stuck: something of them waits.
         self._pending.looked(mark, len(rows), more=len(rows) == limit or bool(without))
         return [_row(row) for row in rows]
