@@ -46,6 +46,10 @@ class Flood(DriftloopError):
     """Too many records of a partition were parked: it is paused, and a person is needed."""
 
 
+class Stuck(DriftloopError):
+    """This process can't mend itself: it ends with 1, and whoever looks after it starts it again."""
+
+
 class Refused(DriftloopError):
     """Said to a person or a client at a door, with the HTTP status that fits."""
 

@@ -88,6 +88,7 @@ class Consumer(Protocol):
         """What is there, at once; else what comes first within `wait_ms`; else nothing. One slice a partition.
 
         While topics are missing or the broker is away it returns nothing and `waiting_for` says why; it never gives up.
+        Raises Stuck when records are there, don't come, and this process can't help it.
         """
 
     def seek(self, topic: str, partition: int, offset: int) -> None:

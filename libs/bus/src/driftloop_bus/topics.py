@@ -22,6 +22,9 @@ Wanted = Mapping[str, tuple[int, Mapping[str, str]]]
 _DEAD_LETTER_BYTES: Final = "2097152"
 _DAY_MS: Final = 86_400_000
 _LED_WITHIN_S: Final = 30.0
+# With so many copies an ack means that two have it, whoever dies next. On the topic: a broker's own default may be dropped.
+_MANY_COPIES: Final = 3
+_DURABLE: Final = {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}
 
 
 def catalogue() -> dict[str, tuple[int, dict[str, str]]]:
@@ -69,8 +72,10 @@ async def differing_topics(bootstrap: str, *, security: Mapping[str, Any] | None
 async def ensure_these(
     bootstrap: str, wanted: Wanted, replication: int = 1, *, security: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """As `ensure_topics`, for topics of one's own choice."""
+    """As `ensure_topics`, for topics of one's own choice. With three copies or more, what is acked is in two of them."""
     common = _common(bootstrap, security)
+    if replication >= _MANY_COPIES:
+        wanted = {name: (count, {**config, **_DURABLE}) for name, (count, config) in wanted.items()}
     there = await administration.list_topics(common)
     made: list[str] = []
     if missing := {name: one for name, one in wanted.items() if name not in there}:

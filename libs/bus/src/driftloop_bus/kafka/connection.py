@@ -12,17 +12,21 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from driftloop_bus.backoff import Backoff
-from driftloop_bus.errors import TryAgain
+from driftloop_bus.errors import Stuck, TryAgain
 from driftloop_bus.kafka.administration import partition_counts
 from driftloop_bus.kafka.deadlines import REQUEST_MS, ended, started
 from driftloop_bus.kafka.places import every_place, plain
 from driftloop_bus.kafka.producer import MAX_REQUEST_BYTES
+from driftloop_bus.kafka.watchdog import Watchdog, dead_part
 from driftloop_bus.ports import Assigned
 
 # The broker answers a fetch as soon as there is a byte. This is how long a partition that was just resumed may have to wait.
 FETCH_WAIT_MS: Final = 200
-# After so much silence we ask whether the broker is still there, to be able to say why nothing comes.
+# So often we look whether the client hears what there is; and, after so much silence, whether the broker is still there, to
+# be able to say why nothing comes.
 LOOK_AFTER_S: Final = 5.0
+# A client that is deaf again so soon after it was made anew is not what is broken.
+ILL_AGAIN_WITHIN_S: Final = 600.0
 
 
 class Connection:
@@ -59,7 +63,10 @@ class Connection:
         self._looking: asyncio.Task[None] | None = None
         self._backoff = Backoff()
         self._retry_at = 0.0
-        self._heard_at = 0.0
+        self._heard_at = self._looked_at = 0.0
+        self._watchdog = Watchdog(common, self._topics)
+        self._deaf: str | None = None
+        self._rebuilt_at: float | None = None
         self.client: AIOKafkaConsumer | None = None
         """Connected; None while there is none."""
         self.reason: str | None = "connecting to the broker"
@@ -91,19 +98,34 @@ class Connection:
     async def give_up(self, reason: str) -> None:
         """The client is left behind and a new one is made, after a while."""
         client, self.client = self.client, None
+        self._deaf = None
+        self._watchdog.forget()
         self._postpone(reason)
         if client is not None:
             await self._listener.on_partitions_revoked(client.assignment())
             await ended(client)
 
     def look(self, heard: bool) -> None:
-        """After silence somebody asks, beside the polls, whether broker and topics are there."""
+        """After each poll: somebody asks, beside the polls, whether the client hears what there is; and why, if nothing came."""
         now = time.monotonic()
         if heard:
             self._heard_at, self.reason = now, None
-        elif now - self._heard_at > LOOK_AFTER_S and (self._looking is None or self._looking.done()):
-            self._heard_at = now
-            self._looking = asyncio.create_task(self._look_around())
+        if now - self._looked_at > LOOK_AFTER_S and (self._looking is None or self._looking.done()):
+            self._looked_at = now
+            self._looking = asyncio.create_task(self._look_around(now - self._heard_at > LOOK_AFTER_S))
+
+    def sick(self) -> str | None:
+        """Why the client will hear nothing any more, although the broker has something; None while it may be well."""
+        return self.client and (dead_part(self.client) or self._deaf)
+
+    async def rebuild(self, reason: str) -> None:
+        """The client is made anew. Raises Stuck when it was, not long ago, and that did not help."""
+        now = time.monotonic()
+        if self._rebuilt_at is not None and now - self._rebuilt_at < ILL_AGAIN_WITHIN_S:
+            raise Stuck(f"the consumer is deaf again {now - self._rebuilt_at:.0f} s after it was made anew: {reason}")
+        logging.getLogger(__name__).error("the consumer is deaf and made anew: %s", reason)
+        self._rebuilt_at = now
+        await self.give_up(f"the consumer was deaf: {reason}")
 
     async def close(self) -> None:
         """Nothing is connected, nobody tries to, and the group is left: another member has our partitions at once."""
@@ -118,6 +140,7 @@ class Connection:
             client, self.client = self.client, None
             _leaving(client)
             await ended(client)
+        await self._watchdog.close()
 
     async def _made(self) -> AIOKafkaConsumer:
         """A client that has joined, or that has every partition. Raises TryAgain when broker or topics are not there."""
@@ -132,13 +155,20 @@ class Connection:
                 await self._listener.on_partitions_assigned(places)
         return client
 
-    async def _look_around(self) -> None:
+    async def _look_around(self, silent: bool) -> None:
+        client = self.client
         try:
-            await partition_counts(self._common, self._topics)
+            if silent:
+                await partition_counts(self._common, self._topics)
+            deaf = await self._watchdog.look(client) if client is not None else None
         except TryAgain as error:
-            self.reason = error.message
+            self._watchdog.forget()
+            self.reason = error.message if silent else self.reason
             return
-        self.reason = None
+        if client is self.client:
+            self._deaf = deaf
+        if silent:
+            self.reason = None
 
     def _postpone(self, reason: str) -> None:
         self.reason, self._retry_at = reason, time.monotonic() + self._backoff.next_s()

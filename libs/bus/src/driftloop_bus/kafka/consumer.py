@@ -14,6 +14,7 @@ from driftloop_bus.errors import TryAgain
 from driftloop_bus.kafka.connection import Connection
 from driftloop_bus.kafka.deadlines import in_time, said
 from driftloop_bus.kafka.places import end_offsets, plain
+from driftloop_bus.kafka.watchdog import position
 from driftloop_bus.ports import Assigned, Record, Slice
 
 
@@ -32,9 +33,12 @@ class KafkaConsumer:
         self._connection = Connection(common, instance, topics, group, on_assigned, on_revoked)
 
     async def poll(self, max_records: int, wait_ms: int) -> list[Slice]:
-        """As `ports.Consumer`."""
+        """As `ports.Consumer`. Raises Stuck when a client that was just made anew is deaf as well."""
         client = await self._connection.ready(wait_ms / 1000)
         if client is None:
+            return []
+        if sick := self._connection.sick():
+            await self._connection.rebuild(sick)
             return []
         try:
             # During a rebalance aiokafka waits longer than it was asked to. Not wait_for: before Python 3.12 it swallows a
@@ -87,7 +91,7 @@ class KafkaConsumer:
         if client is None:
             return {}
         places = sorted(client.assignment())
-        found = await asyncio.gather(*(_position(client, place) for place in places))
+        found = await asyncio.gather(*(position(client, place) for place in places))
         return {plain(place): offset for place, offset in zip(places, found, strict=True) if offset is not None}
 
     def assignment(self) -> frozenset[ports.TopicPartition]:
@@ -103,14 +107,6 @@ class KafkaConsumer:
     async def close(self) -> None:
         """As `ports.Consumer`."""
         await self._connection.close()
-
-
-async def _position(client: AIOKafkaConsumer, place: TopicPartition) -> int | None:
-    try:
-        return int(await asyncio.wait_for(client.position(place), 1.0))
-    except (TimeoutError, KafkaError):
-        # Not known yet, or not ours any more.
-        return None
 
 
 def _ours(client: AIOKafkaConsumer, partitions: Collection[ports.TopicPartition]) -> list[TopicPartition]:

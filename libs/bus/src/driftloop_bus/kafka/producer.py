@@ -63,13 +63,16 @@ class KafkaProducer:
 
     async def _ready(self) -> AIOKafkaProducer:
         async with self._starting:
-            if self._client is not None and time.monotonic() - self._made_at > PRODUCER_LIFE_S:
+            if self._client is not None and (self._is_old() or _is_dead(self._client)):
                 await self._replace(self._client)
             if self._client is None:
                 client = AIOKafkaProducer(**self._settings)
                 async with started(client):
                     self._client, self._made_at = client, time.monotonic()
             return self._client
+
+    def _is_old(self) -> bool:
+        return time.monotonic() - self._made_at > PRODUCER_LIFE_S
 
     async def _check_topics(self, client: AIOKafkaProducer, topics: set[str]) -> None:
         """aiokafka would look for a missing topic for 30 s, and hold up everything behind it."""
@@ -91,6 +94,12 @@ class KafkaProducer:
             self._client, self._timeouts = None, 0
             self._known.clear()
             await ended(client)
+
+
+def _is_dead(client: AIOKafkaProducer) -> bool:
+    """Whether nothing that it is given goes out any more, and nobody would hear why."""
+    sending = client._sender.sender_task
+    return sending is None or bool(sending.done())
 
 
 async def _sent(client: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[Ack]:
