@@ -19,6 +19,7 @@ from driftloop_kit.service import Context, Service
 from driftloop_kit.tasks import Tasks
 from driftloop_kit.telemetry import Telemetry
 from driftloop_kit.tidying import keep_tidy
+from driftloop_kit.turning import keep_turning
 
 H = TypeVar("H")
 # After SIGTERM: what is in flight may finish (the time of draining included), then the outbox is flushed. With what
@@ -77,6 +78,7 @@ def kafka_log(service: Service[H]) -> Log:
 
 async def live(service: Service[H], context: Context[H], organs: Organs[H], tasks: Tasks) -> None:
     """Everything runs once the database fits; returns when all has been started."""
+    tasks.start_background("turning", keep_turning())
     if context.ledger is not None:
         await until_database_fits(context, context.ledger)
         tasks.start("tidying", keep_tidy(service.name, context.ledger))
