@@ -19,6 +19,8 @@ MARK: Final = "redriven_letter"
 MARKED_AT: Final = "redriven_at"
 MARKED_BY: Final = "redriven_by"
 
+Newest = Mapping[tuple[str, int, bytes | None], Record]
+"""The last record of each key of compacted topics, by topic, partition and key."""
 Standing = Literal["waiting", "redriven", "superseded", "null", "gone"]
 """waiting: it can be redriven. superseded: a newer value stands on its compacted topic. null: it never had a value.
 gone: it was parked by reference, and the log no longer holds it."""
@@ -103,8 +105,8 @@ def _letter(record: Record, ours: int) -> Letter:
     return Letter(record.position, record.timestamp_ms, original, about, len(record.value or b""))
 
 
-def standing(letter: Letter, newest: Mapping[tuple[str, int, bytes | None], Record], *, again: bool) -> Standing:
-    """Whether it can be redriven, or why not. newest: the last record of each key of compacted topics.
+def standing(letter: Letter, newest: Newest, *, again: bool) -> Standing:
+    """Whether it can be redriven, or why not.
 
     A state that a newer one replaced must not stand last on its topic again: compaction would leave it alone there, and
     who starts later would believe it.

@@ -33,6 +33,12 @@ def ask(part: str, path: str) -> Any:
         return _json(client.get(path))
 
 
+def tell(part: str, path: str) -> Any:
+    """POST to a service, without a body. Raises as `ask`."""
+    with _client(part) as client:
+        return _json(client.post(path))
+
+
 def command(body: dict[str, Any], *, wait: bool = True) -> dict[str, Any]:
     """The command is an event on the log; waits for the event that answers it.
 
