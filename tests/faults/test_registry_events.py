@@ -129,7 +129,7 @@ async def everything_heard(registry: ServiceProcess, log: KafkaLog) -> bool:
     """Every command was handled."""
     ends = await log.end_offsets([COMMANDS.name])
     ready = await asyncio.to_thread(registry.ready)
-    return ready.get("positions", {}).get(COMMANDS.name) == {str(part): end for (_, part), end in ends.items()}
+    return bool(ready.get("positions", {}).get(COMMANDS.name) == {str(part): end for (_, part), end in ends.items()})
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> float:
