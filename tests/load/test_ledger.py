@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Final
 import asyncpg
 import pytest
 import uvloop
-from tests.load.costs import Cell, Table, cpu_of_family_s, scale, small_heap
+from tests.load.costs import FULL, Cell, Table, cpu_of_family_s, scale, small_heap
 from tests.load.world import Model, Stretch, fill
 
 from driftloop_bus.batches import PredictionBatch
@@ -31,8 +32,13 @@ BATCH: Final = 1_000
 WITH: Final = "runner with the ledger"
 WITHOUT: Final = "the same runner, nothing kept"
 WITHIN_S: Final = 120.0
-# The figure that is aimed at is 1.3; this stops what is plainly broken, such as a statement for each record.
-MOST: Final = 4.0
+# What exactly-once may cost the loop that has it. Measured with `DRIFTLOOP_BENCH=full`, in pairs of runs beside each other.
+PROMISED: Final = 1.3
+# Of a run that only tries everything out: this stops what is plainly broken, such as a statement for each record.
+SANE: Final = 4.0
+# One pair settles nothing beside other load: the middle of so many does.
+ROUNDS: Final = 9 if scale() is FULL else 1
+EVENTS: Final = 20_000 if scale() is FULL else 2_000
 
 
 class NoTransaction:
@@ -63,6 +69,12 @@ class NoLedger:
 
     async def claim(self, topic: str, partition: int) -> Claim:
         return Claim(topic, partition, 1, self._begin[topic, partition])
+
+    async def release(self, claim: Claim) -> None:
+        pass
+
+    async def begin_alone(self, claim: Claim) -> None:
+        pass
 
     async def current(self, claim: Claim) -> Claim:
         return claim
@@ -124,29 +136,30 @@ def test_the_loop_with_the_ledger_beside_the_same_loop_without(
     stretch = uvloop.run(_filled(kafka))
     begin = uvloop.run(_begin(kafka, stretch))
     table = Table("consumer loop, JSON, 20 features, batches of up to 1,000", WITHOUT)
-    for _ in range(scale().rounds):
-        for row in (WITHOUT, WITH):
+    for turn in range(ROUNDS):
+        # Each of the two goes first as often: what a machine does to the second is no matter of the ledger.
+        for row in (WITHOUT, WITH) if turn % 2 else (WITH, WITHOUT):
             with small_heap():
                 meter = uvloop.run(_loop(kafka, url if row == WITH else "", begin, stretch, postgres))
             assert sum(meter.records) == stretch.end - stretch.start
             table.add(row, meter.cell)
     table.title += f", {sum(meter.records) / len(meter.records):.0f} on average"
     table.show()
-    assert table.ratio(WITH, WITHOUT) < MOST
+    ratios = sorted(one.cpu_us / other.cpu_us for one, other in zip(table.rows[WITH], table.rows[WITHOUT], strict=True))
+    print(
+        f"the loop with the ledger over the one without, pair by pair: {' '.join(f'{ratio:.2f}' for ratio in ratios)}"
+    )
+    assert statistics.median(ratios) <= (PROMISED if scale() is FULL else SANE)
 
 
 async def _filled(kafka: str) -> Stretch:
     log = KafkaLog(kafka, "load")
     try:
-        predictions = [one for one in Model("json", partition=2).next(_count()) if one.topic == PREDICTIONS.name]
+        predictions = [one for one in Model("json", partition=2).next(EVENTS + BATCH) if one.topic == PREDICTIONS.name]
         (stretch,) = await fill(log, predictions)
         return stretch
     finally:
         await log.close()
-
-
-def _count() -> int:
-    return scale().events // BATCH * BATCH + BATCH
 
 
 async def _begin(kafka: str, stretch: Stretch) -> dict[TopicPartition, int]:
