@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from driftloop_kit.database import Connection, plain_url
+from driftloop_kit.hosts import Hosts
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -67,7 +68,8 @@ async def migrate(package: str, owner_url: str) -> list[str]:
     from sqlalchemy import text
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    engine = create_async_engine(plain_url(owner_url).replace("postgresql://", "postgresql+asyncpg://"))
+    # Where the database is, asyncpg is told by us: SQLAlchemy's addresses have one host.
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=Hosts(plain_url(owner_url)).connect)
     applied: list[str] = []
     try:
         async with engine.begin() as connection:
