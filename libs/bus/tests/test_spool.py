@@ -151,6 +151,22 @@ async def test_acked_events_free_their_room(tmp_path: Path) -> None:
     spool.close()
 
 
+async def test_where_the_mark_finds_no_room_everything_goes_out_and_may_go_out_again(tmp_path: Path) -> None:
+    (tmp_path / "acked").symlink_to("/dev/full")
+    spool, log = Spool(tmp_path), MemoryLog()
+    async with sending(spool, log):
+        spool.append([record("a"), record("b")])
+        await eventually(lambda: spool.pending() == 0)
+        spool.append([record("c")])
+        await eventually(lambda: spool.pending() == 0)
+    spool.close()
+    assert sent(log) == ["a", "b", "c"]
+    async with sending(again := Spool(tmp_path), log):
+        await eventually(lambda: again.pending() == 0)
+    again.close()
+    assert sent(log) == ["a", "b", "c"] * 2
+
+
 def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     with pytest.raises(DriftloopError, match="in use"):

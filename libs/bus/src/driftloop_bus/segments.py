@@ -6,6 +6,7 @@ beside the files; a mark that is lost repeats frames and loses none.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -20,6 +21,7 @@ from driftloop_bus.errors import DriftloopError
 
 _FRAME: Final = struct.Struct("<II")
 _MARK: Final = struct.Struct("<QQQ")
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 # Dropping the oldest frees a whole file: an eighth of the room at most, and small enough to be freed soon once acked.
 _SEGMENT_BYTES: Final = 16 * 1024 * 1024
 
@@ -108,7 +110,7 @@ class Segments:
             return
         self._read_at, self._read_frames = chunk.end, self._read_frames + len(chunk.payloads)
         self._free_finished()
-        os.pwrite(self._mark, _sealed(self._files[0].number, self._read_at, self._read_frames), 0)
+        self._remember()
 
     def close(self) -> None:
         """The folder is somebody else's to open."""
@@ -116,13 +118,23 @@ class Segments:
         for opened in (self._writing, self._mark, self._lock):
             os.close(opened)
 
+    def _remember(self) -> None:
+        """The mark stands where reading stands. On a full disk it may not: then the next life repeats frames and loses none."""
+        mark = _sealed(self._files[0].number, self._read_at, self._read_frames)
+        try:
+            os.pwrite(self._mark, mark, 0)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+
     def _begin(self) -> _Segment:
-        """A new file is written to from now on."""
-        if self._writing >= 0:
-            self._unsynced.append(self._writing)
+        """A new file is written to from now on. Raises OSError when there can be none; then the last one goes on."""
         number = self._files[-1].number + 1 if self._files else 1
         made = _Segment(self._folder / f"{number:016d}.spool", number)
-        self._writing = os.open(made.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        opened = os.open(made.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        if self._writing >= 0:
+            self._unsynced.append(self._writing)
+        self._writing = opened
         self._files.append(made)
         self._free_finished()
         return made
