@@ -1,0 +1,1 @@
+"""The clerk without its bug, as another group: it hears everything the first time."""
