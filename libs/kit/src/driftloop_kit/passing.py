@@ -12,9 +12,9 @@ from driftloop_bus.errors import TryAgain
 
 # serialization, deadlock, lock not available, cancelled, shutdowns, cannot connect now, disk full, out of memory, too many
 # connections, idle-in-transaction and transaction timeout, read-only (a standby).
-_PASSING_STATES: Final = frozenset(
-    "40001 40P01 55P03 57014 57P01 57P02 57P03 53100 53200 53300 25P03 25P04 25006".split()
-)
+_PASSING_STATES: Final = frozenset({
+    "40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53100", "53200", "53300", "25P03", "25P04", "25006",
+})  # fmt: skip
 _PASSING: Final = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _BUGS: Final = (asyncpg.DataError, asyncpg.ClientConfigurationError, asyncpg.UnsupportedClientFeatureError)
 
