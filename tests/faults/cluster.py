@@ -88,14 +88,18 @@ class Cluster:
         process.wait()
         return killed_at
 
-    def until_open(self, node: int) -> float:
-        """When it answered: it has joined its cluster and may serve. Raises AssertionError when it does not in time."""
-        address, deadline = f"127.0.0.1:{self.ports[node]}", time.monotonic() + READY_WITHIN_S
-        while (reason := asyncio.run(kafka.why_not_answering(address))) is not None:
-            assert self._running[node].poll() is None, f"node {node} has ended: read {self._folder}/node-{node}.log"
-            assert time.monotonic() < deadline, reason
+    def until_open(self, *nodes: int) -> float:
+        """When the first of these answered: it has joined its cluster and may serve. Raises AssertionError when none does."""
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not any(self._answers(node) for node in nodes):
+            ended = [node for node in nodes if self._running[node].poll() is not None]
+            assert not ended, f"nodes {ended} have ended: read {self._folder}"
+            assert time.monotonic() < deadline, f"none of {nodes} answers"
             time.sleep(LOOK_S)
         return time.time()
+
+    def _answers(self, node: int) -> bool:
+        return asyncio.run(kafka.why_not_answering(f"127.0.0.1:{self.ports[node]}")) is None
 
     def leader(self, topic: str, partition: int) -> int:
         """Who leads the partition."""
