@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from driftloop_contracts.topics import DEPLOYMENTS, RETRAINING
+import pytest
+
+from driftloop_contracts.topics import DEPLOYMENTS, RETRAINING, dead_letter_topics
 from driftloop_kit.database import Database
 from driftloop_kit.ledger import PostgresLedger
 from driftloop_kit.tidying import KEPT_DAYS, ROWS, inbox_days, tidy
@@ -57,3 +59,10 @@ async def test_ended_jobs_go_and_those_that_have_not_ended_stay(database: Databa
     )
     assert await tidy(SERVICE, ledger) == 1
     assert await names(database, "SELECT id FROM job ORDER BY id") == ["lately", "waits"]
+
+
+@pytest.mark.parametrize("group", sorted({name.split(".")[-2] for name in dead_letter_topics()}))
+def test_an_id_is_remembered_longer_than_a_letter_with_it_may_lie(group: str) -> None:
+    """Kafka drops whole segments, of a week each: a letter of 14 days may lie a week longer, and be redriven then."""
+    kept_days = max(int(config["retention.ms"]) / 86_400_000 for config in dead_letter_topics().values())
+    assert inbox_days(group) >= kept_days + 7

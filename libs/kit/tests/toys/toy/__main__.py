@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from typing import Any
 
 from fastapi import APIRouter
@@ -32,6 +34,9 @@ class Toy:
         self._tx = tx
 
     async def on_command(self, event: Event[CommandGiven]) -> list[Outgoing]:
+        if event.data.reason == "deadly":
+            # As the kernel does it to who wants too much memory: nothing is caught, nothing is said.
+            os.kill(os.getpid(), signal.SIGKILL)
         await Jobs(self._tx).add(f"job-{event.id}", "echo", {"said": event.data.reason})
         return await self.note(event.id, event.data.reason)
 
