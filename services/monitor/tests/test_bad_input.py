@@ -263,3 +263,47 @@ async def test_a_version_that_rests_on_a_segment_says_which() -> None:
     await world.read(days(2, lambda _: Day(skill={"1": 0.4})))
     rows = await world.monitor.rows.joined(MODEL, ["1"], 0, 2**62)
     assert set(rows.slices) == {"site=EWR", "site=JFK"}
+
+
+async def test_a_declarations_topic_that_is_heard_again_undoes_nothing() -> None:
+    world = AWatchedWorld()
+    await a_served_model(world)
+    await world.read(days(4, lambda _: GOOD))
+    sharper = declaration(retrain={"fresh_outcomes": 99, "cooldown": "1d", "max_per_day": 4})
+    retired = first(ModelRetired(model=MODEL, reason="done", retired_by="ada"), id="retired", time=at(4))
+    topic = [declared(), declared(sharper, 4.1), retired, declared(sharper, 4.2)]
+    await world.hear(*topic)
+    before = (await world.monitor.states.lock([MODEL]))[MODEL]
+    assert before.rules is not None
+    assert (before.rules.fresh_outcomes, before.retired) == (99, False)
+    assert await world.hear(*topic) == []
+    assert (await world.monitor.states.lock([MODEL]))[MODEL] == before
+
+
+async def test_outcomes_that_come_a_day_late_are_counted_aside_and_meet_their_prediction_in_the_open_window() -> None:
+    world = AWatchedWorld()
+    await a_served_model(world)
+    story = days(4, lambda _: GOOD)
+    late = {f"o-1-{row}" for row in range(0, 100, 10)}
+    await world.read([event for event in story if event.id not in late])
+    told = {(fact.window_end, fact.mean) for fact in _rows_of(world)}
+    await world.read([*(event for event in story if event.id in late), *days(2, lambda _: GOOD, start=4)])
+    state = (await world.monitor.states.lock([MODEL]))[MODEL]
+    assert state.counts["outcomes_late"] == len(late)
+    assert "predictions_late" not in state.counts
+    ends = [fact.window_end for fact in _rows_of(world)]
+    assert len(ends) == len(set(ends)) > len(told)
+    assert told <= {(fact.window_end, fact.mean) for fact in _rows_of(world)}
+
+
+def _rows_of(world: AWatchedWorld) -> list[MeasurementTaken]:
+    return [event.data for event in of(MeasurementTaken, world.said) if event.data.signal == "rows"]
+
+
+async def test_only_its_own_clock_says_how_long_a_command_has_waited() -> None:
+    world = AWatchedWorld()
+    await world.hear(command())
+    # Three days ahead of whoever wrote the command: it has waited for nothing yet.
+    assert await world.monitor.on_tick(at(3)) == []
+    (wish,) = await world.hear(declared())
+    assert isinstance(wish.data, RetrainRequested)

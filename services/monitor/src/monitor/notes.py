@@ -1,8 +1,12 @@
-"""What people are shown on `/ready`: kept in memory only, nothing is decided by it."""
+"""What this process remembers between transactions: what people are shown on `/ready`, and since when commands wait.
+
+Kept in memory only, nothing is decided by it, but when to give up on a command: whoever starts anew waits anew.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.state import ModelState
@@ -19,6 +23,15 @@ class Notes:
         self._models: dict[str, dict[str, Any]] = {}
         self._unknown: Counter[str] = Counter()
         self._failed: dict[str, str] = {}
+        self._waiting: dict[str, datetime] = {}
+
+    def waits_since(self, command_id: str, now: datetime) -> datetime:
+        """When the command was first seen waiting, by the clock that says `now`."""
+        return self._waiting.setdefault(command_id, now)
+
+    def answered(self, command_id: str) -> None:
+        """The command waits no more."""
+        self._waiting.pop(command_id, None)
 
     def kept_out(self, model: str, rows: int) -> None:
         """These rows belong to a model that is not declared, or no more."""

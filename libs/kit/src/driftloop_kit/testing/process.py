@@ -76,6 +76,10 @@ class ServiceProcess(Door):
         self.start()
         self.until_ready()
 
+    def run_with(self, **settings: str) -> None:
+        """The next start is told this, too; what is named again is replaced."""
+        self._settings = {**self._settings, **settings}
+
     def stop(self, within_s: float = ENDS_WITHIN_S) -> int:
         """Asks it to end, and waits; its exit code. Raises TimeoutExpired when it does not end in time."""
         self.process.terminate()

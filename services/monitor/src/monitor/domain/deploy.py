@@ -19,6 +19,8 @@ GUARD_LOOKS_US: Final = (7 * DAY_US, 14 * DAY_US)
 FAR_US: Final = 30 * DAY_US
 # Enough for an onset window of weeks; more is no use to a reader.
 REMEMBERED_CHANGES: Final = 16
+# Compaction leaves one of a model; until it comes its topic holds what was said in some hours.
+REMEMBERED_DECLARATIONS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,17 @@ def retired(state: ModelState, reason: str) -> tuple[ModelState, list[Cleared]]:
     cleared = [Cleared(incident, f"the model is retired: {reason}") for incident in state.incidents]
     over = replace(state, retired=True, watch=None, rollout=None, guard=None, incidents=())
     return replace(over, pursuit=settled(state.pursuit)), cleared
+
+
+def heard(state: ModelState, declaration: str) -> ModelState | None:
+    """The state that remembers this declaration or retirement; None when it was heard before.
+
+    Their topic is read from its beginning again and again, and has no revisions: an old one would undo what came after it,
+    and make the detector forget.
+    """
+    if declaration in state.declarations:
+        return None
+    return replace(state, declarations=(*state.declarations, declaration)[-REMEMBERED_DECLARATIONS:])
 
 
 def noted(state: ModelState, change: Link) -> ModelState:

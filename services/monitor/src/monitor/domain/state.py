@@ -89,6 +89,8 @@ class ModelState:
     incidents: tuple[Incident, ...] = ()
     changes: tuple[Link, ...] = ()
     """The newest deployments and declarations: what else changed meanwhile."""
+    declarations: tuple[str, ...] = ()
+    """Ids of the newest declarations and retirements: one that is heard again changes nothing."""
     outcomes: tuple[int, float] = (0, 0.0)
     """Outcomes of closed windows so far, and their sum: the base rate."""
     counts: Mapping[str, int] = field(default_factory=dict)

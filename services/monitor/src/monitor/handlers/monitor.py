@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from driftloop_bus.batches import OutcomeBatch, PredictionBatch
 from driftloop_bus.errors import TryAgain
 from driftloop_contracts import AnyEvent, Event
@@ -17,6 +20,7 @@ from driftloop_kit.jobs import Done, Failed, Job, JobEnd
 from monitor.domain import deploy, policy
 from monitor.domain.ahead import believed
 from monitor.domain.clock import Kind, advanced
+from monitor.domain.losses import DAY_US
 from monitor.domain.rules import Rules
 from monitor.domain.state import ModelState
 from monitor.handlers import heard, told
@@ -42,6 +46,8 @@ from monitor.ports import (
 
 # A declaration may lag behind the command that follows it by a relay's turn, not by more.
 COMMAND_WAITS: Final = timedelta(seconds=15)
+# A row that comes so long after its stream has gone on counts to the window that is open then; people are told how many do.
+LATE_US: Final = DAY_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,8 @@ class Monitor:
             state, part = _believed(known, "predictions", given)
             clocks, arrived = advanced(state.clocks, "predictions", part.streams, part.times, part.partition)
             await self.rows.add_predictions(state.model, heard.prediction_rows(part, arrived, rules.kept))
-            state, found = await self._structure.heard(replace(state, clocks=clocks), rules, part, arrived)
+            state = _counted(replace(state, clocks=clocks), "predictions_late", arrived - part.times > LATE_US)
+            state, found = await self._structure.heard(state, rules, part, arrived)
             events += [*found, *await self._decided(state, reached)]
         return events
 
@@ -81,7 +88,8 @@ class Monitor:
             state, part = _believed(known, "outcomes", given)
             clocks, arrived = advanced(state.clocks, "outcomes", part.streams, part.times, part.partition)
             await self.rows.add_outcomes(state.model, heard.outcome_rows(part, arrived))
-            events += await self._decided(replace(state, clocks=clocks), reached)
+            state = _counted(replace(state, clocks=clocks), "outcomes_late", arrived - part.times > LATE_US)
+            events += await self._decided(state, reached)
         return events
 
     async def on_deployment_changed(self, event: Event[DeploymentChanged]) -> list[AnyEvent]:
@@ -99,20 +107,24 @@ class Monitor:
     async def on_model_declared(self, event: Event[ModelDeclared]) -> list[AnyEvent]:
         """The declaration holds; what waited for it goes on."""
         model = event.data.model
-        state = await self.states.lock_or_make(model)
+        state = deploy.heard(await self.states.lock_or_make(model), event.id)
+        if state is None:
+            return []
         rules, deployment = heard.declared_rules(event), await self.documents.deployment(model)
         champion = heard.deployment_of(deployment, rules).champion if deployment else None
         state = deploy.declared(state, rules, heard.link(event), champion)
         state, events = self._deployed(state, deployment) if deployment else (state, [])
         for command in await self.documents.waiting_commands(model):
             await self.documents.drop_command(command.id)
+            self.notes.answered(command.id)
             state, more = await self._asking.commanded(state, command)
             events += more
         return await self._concluded(state, events)
 
     async def on_model_retired(self, event: Event[ModelRetired]) -> list[AnyEvent]:
         """The model is watched no more."""
-        state = (await self.states.lock([event.data.model])).get(event.data.model)
+        known = (await self.states.lock([event.data.model])).get(event.data.model)
+        state = deploy.heard(known, event.id) if known else None
         if state is None:
             return []
         state, over = deploy.retired(state, event.data.reason)
@@ -149,8 +161,10 @@ class Monitor:
     async def _refusals(self, now: datetime) -> list[AnyEvent]:
         events: list[AnyEvent] = []
         for command in await self.documents.waiting_commands():
-            if now - (command.recorded_at or command.time) >= COMMAND_WAITS:
+            # By one clock alone: the writer's, or the broker's, may be days from ours.
+            if now - self.notes.waits_since(command.id, now) >= COMMAND_WAITS:
                 await self.documents.drop_command(command.id)
+                self.notes.answered(command.id)
                 events.append(
                     told.refused(command, f"model {command.data.model} is not declared: apply its document first")
                 )
@@ -237,11 +251,15 @@ def _believed(state: ModelState, kind: Kind, batch: heard.B) -> tuple[ModelState
     clocks, kept = believed(state.clocks, kind, batch.streams, batch.times, begun_us)
     if not state.evicted_us and kept.any():
         state = replace(state, evicted_us=int(batch.times[kept][0]))
-    if kept.all():
-        return replace(state, clocks=clocks), batch
-    name = f"{kind}_far_ahead"
-    counts = {**state.counts, name: state.counts.get(name, 0) + int((~kept).sum())}
-    return replace(state, clocks=clocks, counts=counts), batch.take(kept)
+    state = _counted(replace(state, clocks=clocks), f"{kind}_far_ahead", ~kept)
+    return state, batch if kept.all() else batch.take(kept)
+
+
+def _counted(state: ModelState, name: str, rows: NDArray[np.bool_]) -> ModelState:
+    """These rows are counted aside; none leaves the state as it is."""
+    if not rows.any():
+        return state
+    return replace(state, counts={**state.counts, name: state.counts.get(name, 0) + int(rows.sum())})
 
 
 def _reached(batch: PredictionBatch | OutcomeBatch) -> dict[Place, int]:
