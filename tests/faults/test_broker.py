@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from tests.faults.account import Account, Line, longest_silence_ms, told
-from tests.faults.asking import Asking
 from tests.faults.cluster import NODES, Cluster
 from tests.faults.report import Report
 from tests.faults.results import size
+from tests.faults.steady_asking import SteadyAsking
 from tests.faults.stream import Stream
 from tests.faults.tallying import Tallied, effects, regressions
 from tests.faults.verdict import Verdict, judge
@@ -64,7 +64,7 @@ def test_one_broker(stack: LocalStack, kafka: str, tmp_path: Path, found: dict[s
     with account, serving, member:
         asyncio.run(deployed(serving))
         member.until_ready()
-        with Asking(serving.port, "late", {"wind": 1.0, "origin": "EWR"}, account, ASKED_PER_SECOND) as asking:
+        with SteadyAsking(serving.port, "late", {"wind": 1.0, "origin": "EWR"}, account, ASKED_PER_SECOND) as asking:
             tallied.first_after(time.time(), 60)
             found |= down_for_a_while(stack, tallied, asking, account)
             found["kill_stall_s"] = worst([killed(stack, tallied) for _ in range(KILLS)])
@@ -104,7 +104,7 @@ def test_f1(report: Report, found: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
-def down_for_a_while(stack: LocalStack, tallied: Tallied, asking: Asking, account: Account) -> dict[str, Any]:
+def down_for_a_while(stack: LocalStack, tallied: Tallied, asking: SteadyAsking, account: Account) -> dict[str, Any]:
     """Row 1: predictions are answered as before, and what they left on disk goes out soon."""
     time.sleep(BEFORE_S)
     stack.send("kafka", signal.SIGKILL)

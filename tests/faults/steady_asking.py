@@ -1,0 +1,75 @@
+"""Clients that ask a serving process for predictions at a steady rate, and keep account of what they were told and how soon."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+from tests.faults.account import Account, Refused, Unanswered
+
+CLIENTS: Final = 8
+ANSWER_WITHIN_S: Final = 10.0
+ENDS_WITHIN_S: Final = 30.0
+
+
+class SteadyAsking:
+    """Asks so often a second while the block runs. The ids are `client:seq`."""
+
+    def __init__(self, port: int, model: str, features: dict[str, object], account: Account, per_second: float) -> None:
+        self._port, self._path, self._features, self._account = port, f"/predict/{model}", features, account
+        self._each_s = CLIENTS / per_second
+        self._stop = threading.Event()
+        self._took: list[tuple[float, float]] = []
+        self._threads = [threading.Thread(target=self._ask_for_ever, args=(number,)) for number in range(CLIENTS)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(ENDS_WITHIN_S)
+        assert not any(thread.is_alive() for thread in self._threads)
+
+    def p99_ms(self, since: float, until: float) -> float:
+        """Of what was asked in this time."""
+        return float(np.percentile(self._asked(since, until), 99) * 1e3)
+
+    def per_second(self, since: float, until: float) -> float:
+        """How often was asked indeed."""
+        return len(self._asked(since, until)) / (until - since)
+
+    def _asked(self, since: float, until: float) -> list[float]:
+        return [took for t, took in self._took.copy() if since <= t <= until]
+
+    def _ask_for_ever(self, number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_WITHIN_S)
+        seq, due = 0, time.monotonic() + self._each_s * number / CLIENTS
+        while not self._stop.is_set():
+            time.sleep(max(0.0, due - time.monotonic()))
+            with self._account.attempt(f"p{number}", f"p{number}", seq, f"p{number}:{seq}"):
+                self._ask(connection, f"p{number}:{seq}")
+            # Who is behind does not catch up in a burst.
+            seq, due = seq + 1, max(due, time.monotonic() - self._each_s) + self._each_s
+        connection.close()
+
+    def _ask(self, connection: http.client.HTTPConnection, what: str) -> None:
+        body = json.dumps({"features": self._features, "prediction_id": what})
+        t, began = time.time(), time.perf_counter()
+        try:
+            connection.request("POST", self._path, body, {"content-type": "application/json"})
+            answer = connection.getresponse()
+            said = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise Unanswered(str(error)) from error
+        self._took.append((t, time.perf_counter() - began))
+        if answer.status != http.client.OK:
+            raise Refused(said.decode())
