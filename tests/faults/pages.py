@@ -1,10 +1,11 @@
-"""What a service says of itself all along: `/live` and `/ready`, asked twenty times a second."""
+"""What a service says of itself all along: `/live` and `/ready`, asked again and again."""
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
@@ -12,6 +13,7 @@ from typing import Any, Final, Self
 import httpx
 
 EACH_S: Final = 0.05
+TASKS: Final = re.compile(r"^driftloop_tasks (\S+)$", re.MULTILINE)
 # Longer than any answer may take: who answers later is told from who does not at all.
 GIVES_UP_AFTER_S: Final = 10.0
 
@@ -32,6 +34,7 @@ class Pages:
     """Looks until the block ends."""
 
     url: str
+    each_s: float = EACH_S
     live: list[Said] = field(default_factory=list)
     ready: list[Said] = field(default_factory=list)
 
@@ -52,7 +55,7 @@ class Pages:
 
     def _look(self, path: str, found: list[Said]) -> None:
         with httpx.Client(base_url=self.url, timeout=GIVES_UP_AFTER_S, trust_env=False) as door:
-            while not self._stop.wait(EACH_S):
+            while not self._stop.wait(self.each_s):
                 found.append(_asked(door, path))
 
     def not_ready_after_s(self, since: float) -> float:
@@ -61,14 +64,30 @@ class Pages:
             (said.at - since for said in list(self.ready) if said.at >= since and said.status == 503), float("inf")
         )
 
+    def named_after_s(self, parts: Collection[str], since: float) -> float:
+        """How long after that moment it first said that one of these is not as it should be; infinite when it never did."""
+        looks = (said for said in list(self.ready) if said.at >= since and said.page)
+        return next((said.at - since for said in looks if _named(said.page) & {*parts}), float("inf"))
+
     def reasons(self, since: float, until: float) -> set[str]:
         """The parts that it named as not as they should be, in that time."""
         pages = [said.page for said in list(self.ready) if since <= said.at <= until and said.page]
-        return {part for page in pages for part in (*page["reasons"], *page.get("degraded", ()))}
+        return {part for page in pages for part in _named(page)}
 
     def unanswered(self) -> int:
         """How often `/live` did not say 200."""
         return sum(said.status != 200 for said in self.live)
+
+
+def tasks(url: str) -> int:
+    """How many asyncio tasks the service has."""
+    found = TASKS.search(httpx.get(f"{url}/metrics", timeout=GIVES_UP_AFTER_S, trust_env=False).text)
+    assert found is not None
+    return int(float(found[1]))
+
+
+def _named(page: Any) -> set[str]:
+    return {*page["reasons"], *page.get("degraded", ())}
 
 
 def _asked(door: httpx.Client, path: str) -> Said:

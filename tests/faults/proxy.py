@@ -53,6 +53,7 @@ class Proxy:
         """What has passed, newest last."""
         self.waits_s: list[float] = []
         """Of clients that left unanswered: how long they had waited."""
+        self.cuts_made = 0
         self._chance = random.Random(seed)
         self._begun: dict[Side, int] = {TO_SERVER: 0, TO_CLIENT: 0}
         self._cuts: list[Cut] = []
@@ -128,6 +129,7 @@ class Proxy:
         for cut in self._cuts:
             if (cut.side, cut.frame) == (side, number) and piece.at <= cut.byte < piece.at + len(piece.data):
                 self._cuts.remove(cut)
+                self.cuts_made += 1
                 return cut.byte - piece.at
         return None
 

@@ -58,12 +58,16 @@ class Writers:
     url: str
     account: Account
     count: int = CLIENTS
+    names: str = "c"
+    """What their names begin with: two groups at one registry need two."""
     answers: list[Answer] = field(default_factory=list)
     failures: list[BaseException] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._write, args=(f"c{number}",)) for number in range(self.count)]
+        self._threads = [
+            threading.Thread(target=self._write, args=(f"{self.names}{number}",)) for number in range(self.count)
+        ]
         for thread in self._threads:
             thread.start()
         return self

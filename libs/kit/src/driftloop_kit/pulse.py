@@ -76,6 +76,7 @@ def _say(context: Context[H], organs: Organs[H]) -> None:
     for part, reason in {"in": organs.waiting_for(), "out": organs.unsent(), "paused": "; ".join(paused)}.items():
         context.health.limp(part, not reason, reason or "")
     context.telemetry.set("driftloop_paused", len(paused))
+    context.telemetry.set("driftloop_tasks", len(asyncio.all_tasks()))
     if context.ledger is not None:
         context.telemetry.set("driftloop_outbox_pending", context.ledger.pending or 0)
 

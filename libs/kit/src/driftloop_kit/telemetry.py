@@ -21,6 +21,7 @@ Metric = Literal[
     "driftloop_http_seconds",
     "driftloop_outbox_pending",
     "driftloop_paused",
+    "driftloop_tasks",
     "driftloop_prediction_seconds",
     "driftloop_predictions",
     "driftloop_serving",
@@ -53,6 +54,7 @@ _HISTOGRAMS: Final[dict[Metric, tuple[str, tuple[str, ...]]]] = {
 }
 _GAUGES: Final[dict[Metric, tuple[str, tuple[str, ...]]]] = {
     "driftloop_outbox_pending": ("Committed records that Kafka has not acked", ()),
+    "driftloop_tasks": ("What the process does at once, waiting included: it does not grow while nothing hangs", ()),
     "driftloop_paused": ("Partitions that stand still until a person resumes them", ()),
     "driftloop_spool_pending": ("Spooled records that Kafka has not acked", ()),
     "driftloop_history_waiting": ("Rows that were read and are not in the history yet", ()),
