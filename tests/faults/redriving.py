@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,7 +25,6 @@ from driftloop_bus.topics import ensure_these
 from driftloop_contracts import first
 from driftloop_contracts.data_plane import OutcomeObserved
 from driftloop_contracts.topics import OUTCOMES, dead_letters
-from driftloop_kit.pulse import LOOK_S
 from driftloop_kit.testing import ServiceProcess, bare_environment
 from driftloop_local.stack import LocalStack
 
@@ -144,30 +142,29 @@ def ends(kafka: str) -> dict[int, int]:
 def until_at(group: Group, places: dict[int, int]) -> None:
     """Everything before these offsets is handled, and what followed is out."""
     wanted = {str(partition): end for partition, end in places.items()}
-    group.service.until_page(
-        "/ready", lambda said: said["positions"].get(OUTCOMES.name) == wanted and not said["outbox_pending"], WITHIN_S
-    )
+    group.service.until_page("/ready", lambda said: at(said) == wanted and not said["outbox_pending"], WITHIN_S)
 
 
 def parked_by_the_bug(group: Group) -> int:
     """The buggy service has come to the end; how often a person had to resume it."""
-    resumed, wanted = 0, {str(partition): end for partition, end in ends(group.kafka).items()}
+    resumed, end = 0, ends(group.kafka)
     with group.service as buggy:
         buggy.until_ready()
-        while (said := buggy.until_page("/ready", lambda now: is_paused(now) or at(now) == wanted, WITHIN_S))[
-            "positions"
-        ][OUTCOMES.name] != wanted:
+        while said := paused_before(buggy, end):
             assert "20 in a row" in said["degraded"]["paused"]
-            assert "driftloop_paused 1.0" in buggy.get("/metrics").text
+            buggy.until(lambda: "driftloop_paused 1.0" in buggy.get("/metrics").text, "telling its metrics")
             driftloop(group.kafka, buggy, "dead", "resume", "clerk", OUTCOMES.name, "0")
             resumed += 1
-            before = at(said)
-            buggy.until_page("/ready", lambda now, before=before: at(now) != before)  # type: ignore[misc]  # bound now
-            # The word of the last pause may be a quarter of a second old.
-            time.sleep(2 * LOOK_S)
-        until_at(group, ends(group.kafka))
+        until_at(group, end)
         assert buggy.stop() == 0
     return resumed
+
+
+def paused_before(service: ServiceProcess, end: dict[int, int]) -> dict[str, Any] | None:
+    """What it says while a partition waits for a person; None once everything is handled."""
+    wanted = {str(partition): offset for partition, offset in end.items()}
+    said: dict[str, Any] = service.until_page("/ready", lambda now: is_paused(now) or at(now) == wanted, WITHIN_S)
+    return said if is_paused(said) else None
 
 
 def is_paused(said: dict[str, Any]) -> bool:

@@ -26,12 +26,14 @@ async def test_a_paused_partition_goes_on_and_the_answer_says_why_it_stood() -> 
     async with served() as client:
         context: Context[Any] = client.extensions["context"]  # type: ignore[attr-defined]
         context.reader = Paused()
+        context.health.limp("paused", False, "20 in a row")
         wrong = await client.post("/partitions/commands.v1/1/resume")
         assert (wrong.status_code, wrong.json()["error"]) == (
             404, "commands.v1/1 is not paused here; paused are: commands.v1/0",
         )  # fmt: skip
         answer = await client.post("/partitions/commands.v1/0/resume")
         assert answer.json() == {"topic": "commands.v1", "partition": 0, "was_paused_because": "20 in a row"}
+        assert "degraded" not in (await client.get("/ready")).json()
         again = await client.post("/partitions/commands.v1/0/resume")
         assert again.json() == {"error": "commands.v1/0 is not paused here; paused are: none"}
 

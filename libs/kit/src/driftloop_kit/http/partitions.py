@@ -46,4 +46,7 @@ class Partitions:
         if reader is None or not reader.resume(topic, number):
             there = ", ".join(f"{one}/{part}" for one, part in paused) or "none"
             raise HTTPException(404, f"{topic}/{number} is not paused here; paused are: {there}")
+        # Whoever resumes looks at `/ready` next, sooner than it is looked after by itself.
+        left = reader.paused()
+        self._context.health.limp("paused", not left, "; ".join(left.values()))
         return paused[topic, number]
