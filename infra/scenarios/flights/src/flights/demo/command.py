@@ -37,11 +37,11 @@ from flights.faults import FAULTS, faulty
 DOCUMENTS: Final = Path(story.__file__).parent / "declarations"
 EXPECTED: Final = Expected(
     predictions=26_309, outcomes=25_056, alarm=(datetime(2013, 6, 18, tzinfo=UTC), datetime(2013, 6, 20, tzinfo=UTC)),
-    looks=1, gain=0.20, lower=0.05,
+    looks=1, gain=0.20, lower=0.05, stale=True, quiet=True,
 )  # fmt: skip
 EXPECTED_HARD: Final = Expected(
     predictions=39_788, outcomes=38_066, alarm=(datetime(2013, 6, 26, tzinfo=UTC), datetime(2013, 6, 29, tzinfo=UTC)),
-    looks=2, gain=0.06, lower=0.0,
+    looks=2, gain=0.06, lower=0.0, stale=False, quiet=False,
 )  # fmt: skip
 screen = Console(highlight=False)
 
