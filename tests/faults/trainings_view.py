@@ -84,6 +84,13 @@ def doubled(requests: list[str]) -> int:
     return sum(times - 1 for times in Counter(requests).values())
 
 
+def half_written(artifacts: Path) -> None:
+    """What a writer leaves that is killed in the middle of a blob."""
+    folder = artifacts / "sha256" / "00"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{'0' * 64}#1").write_bytes(b"half a mod")
+
+
 def aged(artifacts: Path) -> None:
     """What was begun and not finished is a day old: nobody can be writing it any more."""
     for path in unfinished(artifacts):
