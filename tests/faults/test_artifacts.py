@@ -65,7 +65,8 @@ async def test_no_bad_candidate_serves_for_long(circle: LocalStack, figures: Fig
     report(
         "R4", None, seed=SEED, planted=len(PLANTED), failed_live=failed_live, **figures,
         bounds={
-            "unrefused": 0, "wrong": 0, "failed_requests": 0, "failed_live": 0, "unblocked": 0, "rolled_back_s": 30.0, "swap_s": 2.0,
+            "unrefused": 0, "wrong": 0, "failed_requests": 0, "failed_live": 0, "unblocked": 0, "rolled_back_s": 30.0,
+            "swap_s": 2.0,
         },
     )  # fmt: skip
 
