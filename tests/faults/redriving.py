@@ -133,10 +133,15 @@ def on_topic(kafka: str, topic: str) -> list[Record]:
 
 def ends(kafka: str) -> dict[int, int]:
     """Where each partition of the topic ends."""
-    counts: dict[int, int] = dict.fromkeys(range(OUTCOMES.partitions), 0)
-    for record in on_topic(kafka, OUTCOMES.name):
-        counts[record.partition] = record.offset + 1
-    return counts
+
+    async def looking() -> dict[int, int]:
+        log = KafkaLog(kafka, "reader")
+        try:
+            return {partition: end for (_, partition), end in (await log.end_offsets([OUTCOMES.name])).items()}
+        finally:
+            await log.close()
+
+    return asyncio.run(looking())
 
 
 def until_at(group: Group, places: dict[int, int]) -> None:
@@ -194,6 +199,26 @@ def driftloop(kafka: str, service: ServiceProcess, *words: str) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def interrupted(kafka: str, *words: str) -> None:
+    """The command is killed once it has sent something: what it has marked of it by then is chance."""
+    before = sum(ends(kafka).values())
+    command = [str(Path(sys.executable).parent / "driftloop"), *words]
+    with subprocess.Popen(command, env=bare_environment() | {"DRIFTLOOP_KAFKA": kafka}) as person:
+        try:
+            asyncio.run(asyncio.wait_for(_until_beyond(kafka, before), WITHIN_S))
+        finally:
+            person.kill()
+
+
+async def _until_beyond(kafka: str, records: int) -> None:
+    log = KafkaLog(kafka, "reader")
+    try:
+        while sum((await log.end_offsets([OUTCOMES.name])).values()) <= records:  # noqa: ASYNC110  # a process of its own
+            await asyncio.sleep(0.001)
+    finally:
+        await log.close()
 
 
 def letters(kafka: str, service: ServiceProcess) -> list[dict[str, Any]]:
