@@ -24,13 +24,15 @@ from driftloop_bus.errors import TryAgain
 from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.ports import Outgoing, Producer
 from driftloop_bus.testing import everything
+from driftloop_bus.topics import ensure_these
 from driftloop_contracts import first
 from driftloop_contracts.data_plane import ObservationMade
-from driftloop_contracts.topics import OBSERVATIONS, RUNS
+from driftloop_contracts.topics import OBSERVATIONS, RUNS, dead_letters
 from driftloop_local.databases import ServiceDatabase
 from driftloop_local.stack import LocalStack
 
 TOYS: Final = str(Path(__file__).parent / "toys")
+LETTERS: Final = dead_letters(OBSERVATIONS.name, "noter")
 START: Final = datetime(2013, 1, 1, tzinfo=UTC)
 ENTITIES: Final = 8
 # A hundred events a second: every failpoint is reached again and again, and two cores have something left.
@@ -53,7 +55,11 @@ class Place:
 
     def relayed(self) -> list[Effect]:
         """What came out on the topic, record by record."""
-        return [Effect(**json.loads(value)) for value in asyncio.run(_values(self.kafka))]
+        return [Effect(**json.loads(value)) for value in asyncio.run(_values(self.kafka, RUNS.name))]
+
+    def parked(self) -> int:
+        """How many records it has given up: of these there is nothing wrong with any."""
+        return len(asyncio.run(_values(self.kafka, LETTERS)))
 
     def until_all_is_done(self) -> None:
         """Everything on the topic has its effects, and everything that follows is out."""
@@ -66,6 +72,7 @@ def a_place(stack: LocalStack, kafka: str, folder: Path) -> Place:
     migration = Mortal("noter", kafka, folder, database.owner_url, words=["migrate"], PYTHONPATH=TOYS)
     migration.live()
     assert migration.process.wait(60) == 0, migration.log_tail()
+    asyncio.run(ensure_these(kafka, {LETTERS: (1, {})}))
     return Place(kafka, database, Mortal("noter", kafka, folder, database.login_url, PYTHONPATH=TOYS))
 
 
@@ -144,9 +151,9 @@ async def _ends(kafka: str) -> dict[int, int]:
         await log.close()
 
 
-async def _values(kafka: str) -> list[bytes]:
+async def _values(kafka: str, topic: str) -> list[bytes]:
     log = KafkaLog(kafka, "faults")
     try:
-        return [record.value for record in await everything(log, RUNS.name) if record.value is not None]
+        return [record.value for record in await everything(log, topic) if record.value is not None]
     finally:
         await log.close()
