@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from driftloop_bus.ports import Outgoing, Transaction
 from driftloop_bus.routes import Route
 from driftloop_bus.runner import Runner, every, on, on_batch, on_every
 from driftloop_bus.testing import MemoryLedger, MemoryLog, eventually
+from driftloop_bus.testing.log_contract import nobody
 from driftloop_contracts import AnyEvent, Event, caused, first
 from driftloop_contracts.control_plane import CommandGiven, CommandRefused, ModelRetired
 from driftloop_contracts.data_plane import PredictionMade
@@ -366,6 +368,41 @@ async def test_who_is_fenced_drops_the_partition_and_claims_it_again_only_after_
         assert room.runner.waiting_for is not None
         await room.until_at(3)
     assert room.heard() == ["a", "ours"]
+
+
+async def test_who_wakes_up_and_is_given_a_partition_that_another_has_claimed_holds_back_as_well() -> None:
+    room = Room(rejoin_after_s=0.5)
+    room.put(command("a"))
+    async with room.running():
+        await room.until_at(1)
+        usurper = await room.ledger.claim("commands.v1", 0)
+        await rebalanced(room)
+        assert room.runner.waiting_for is not None
+        await asyncio.sleep(0.2)
+        assert await room.ledger.current(usurper) == replace(usurper, next_offset=1)
+        room.put(command("b"))
+        await room.until_at(2)
+    assert room.heard() == ["a", "b"]
+    assert "fenced" not in room.kinds()
+
+
+async def test_who_is_given_its_own_partition_again_goes_on_at_once() -> None:
+    room = Room(rejoin_after_s=60.0)
+    room.put(command("a"))
+    async with room.running():
+        await room.until_at(1)
+        await rebalanced(room)
+        room.put(command("b"))
+        await room.until_at(2)
+    assert room.heard() == ["a", "b"]
+
+
+async def rebalanced(room: Room) -> None:
+    """Somebody came and went: what was assigned is revoked and assigned anew."""
+    before = room.kinds().count("claimed")
+    other = await room.log.consumer(["commands.v1"], "registry", nobody, nobody)
+    await other.close()
+    await eventually(lambda: room.kinds().count("claimed") > before or not room.runner.positions())
 
 
 async def test_twenty_bad_ones_in_a_row_pause_the_partition_until_somebody_resumes_it() -> None:

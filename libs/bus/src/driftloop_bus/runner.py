@@ -75,6 +75,7 @@ class Runner(Generic[H]):
         self._rejoin_after_s, self._chance = rejoin_after_s, chance or random.Random()
         self._poll_wait_s = poll_wait_ms / 1000
         self._parts: dict[TopicPartition, Partition[H]] = {}
+        self._not_before: dict[TopicPartition, float] = {}
         self._consumer: Consumer | None = None
         self._hints: dict[TopicPartition, int] = {}
         self._hint_at = 0.0
@@ -152,7 +153,9 @@ class Runner(Generic[H]):
 
     async def _assigned(self, partitions: Collection[TopicPartition]) -> None:
         for place in partitions:
-            self._parts[place] = Partition(*place, Backoff(chance=self._chance))
+            part = self._parts[place] = Partition(*place, Backoff(chance=self._chance))
+            if (until := self._not_before.get(place, 0.0)) > time.monotonic():
+                part.drop(f"{part} was claimed by another while it was ours", until)
 
     async def _revoked(self, partitions: Collection[TopicPartition]) -> None:
         # What is being handled goes on: if a successor claims the partition first, the commit is fenced.
@@ -162,13 +165,22 @@ class Runner(Generic[H]):
         await self._release(gone)
 
     async def _release(self, parts: Collection[Partition[H]]) -> None:
+        """Whoever comes next need not be careful. Who finds another's claim instead was asleep, and holds back for a while."""
         try:
             async with asyncio.timeout(RELEASE_DEADLINE_S):
                 for part in parts:
                     if part.claim is not None:
-                        await self._ledger.release(part.claim)
+                        await self._let_go(part, part.claim)
         except (TryAgain, TimeoutError) as error:
             self._observe(Note("waiting", reason=f"not released: {error}", error=error))
+
+    async def _let_go(self, part: Partition[H], claim: Claim) -> None:
+        try:
+            await self._ledger.current(claim)
+        except Fenced:
+            self._not_before[part.place] = time.monotonic() + self._rejoin_after_s
+            return
+        await self._ledger.release(claim)
 
     def _is_ours(self, part: Partition[H]) -> bool:
         return self._parts.get(part.place) is part
@@ -218,6 +230,8 @@ class Runner(Generic[H]):
         part = self._parts.get((one.topic, one.partition))
         if part is None or part.claim is None or part.slice is not None or part.stopped:
             # Read again later: whoever lets the partition go on seeks first.
+            if part is not None and part.claim is None:
+                self._pause(consumer, part)
             return
         if one.start < part.claim.next_offset:
             self._gap(consumer, part, f"the log goes on at {one.start}, handled was up to {part.claim.next_offset}")
@@ -347,7 +361,8 @@ class Runner(Generic[H]):
 
     def _fence(self, consumer: Consumer, part: Partition[H], error: Fenced) -> None:
         self._pause(consumer, part)
-        part.drop(error.message, time.monotonic() + self._rejoin_after_s)
+        self._not_before[part.place] = until = time.monotonic() + self._rejoin_after_s
+        part.drop(error.message, until)
         self._hints.pop(part.place, None)
         self._observe(Note("fenced", *part.place, reason=error.message, error=error))
 
