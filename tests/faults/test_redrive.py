@@ -8,21 +8,8 @@ from typing import Final
 
 import pytest
 from tests.faults.account import Account, told
-from tests.faults.redriving import (
-    a_group,
-    driftloop,
-    ends,
-    interrupted,
-    is_marked,
-    letters,
-    mended,
-    on_topic,
-    outcome,
-    outcomes,
-    parked_by_the_bug,
-    send,
-    until_at,
-)
+from tests.faults.clerks import a_group, ends, mended, on_topic, outcome, outcomes, send, until_at
+from tests.faults.redriving import driftloop, interrupted, is_marked, letters, parked_by_the_bug
 from tests.faults.report import Report
 from tests.faults.results import size
 from tests.faults.verdict import judge
