@@ -114,7 +114,7 @@ class Link:
             raise ConnectionResetError("cut")
 
     def _send(self, side: Side, data: bytes) -> None:
-        if side not in self._finished:
+        if side not in self._finished and not self._writers[side].is_closing():
             self._writers[side].write(data)
 
     def _asked(self) -> None:
@@ -128,5 +128,6 @@ class Link:
 
 
 def _close_at_once(writer: asyncio.StreamWriter) -> None:
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+    if (open_socket := writer.get_extra_info("socket")).fileno() >= 0:
+        open_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
     writer.transport.abort()

@@ -53,6 +53,8 @@ class Hole:
     """Until `/ready` named the reason, by service."""
     well_after_s: float
     """From its end until every service was as before: ready, nothing degraded, nothing unsent, no task more."""
+    last: dict[str, str]
+    """Who was the last of all to become so, and why it was not yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Cuts:
 
     made: int
     well_after_s: float
+    last: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,7 @@ async def test_a_hole_hangs_nobody_and_what_was_acked_is_there_once(tmp_path: Pa
         untold_reasons=sum(inf in one.told_after_s.values() for one in (postgres, kafka)),
         cuts=cut.made,
         well_after_cuts_s=cut.well_after_s,
+        last_after_cuts=cut.last,
         slowest_s=slowest(scene.answers),
         pages_within_s=round(slowest_s(looks), 2),
         not_live=sum(one.unanswered() for one in pages.values()),
@@ -137,10 +141,10 @@ async def hole(scene: Scene, proxy: Proxy, named: frozenset[str], before: dict[s
             longest_wait_s = proxy.longest_wait_s()
         ended_at = time.monotonic()
         await asyncio.sleep(GOES_ON_S)
-    well_after_s = await until_as_before(scene.world, before) - ended_at
+    well_at, last = await until_as_before(scene.world, before)
     affected = [name for name in scene.pages if "in" in named or name not in KEEPS_NOTHING]
     told_after_s = {name: round(scene.pages[name].named_after_s(named, since), 1) for name in affected}
-    return Hole(round(longest_wait_s, 1), told_after_s, round(well_after_s, 1))
+    return Hole(round(longest_wait_s, 1), told_after_s, round(well_at - ended_at, 1), last)
 
 
 async def cuts(scene: Scene, before: dict[str, int]) -> Cuts:
@@ -153,25 +157,32 @@ async def cuts(scene: Scene, before: dict[str, int]) -> Cuts:
             proxies[number // 2 % 2].cut(side, chance.randrange(10), chance.randrange(5))
             await asyncio.sleep(0.2)
         ended_at = time.monotonic()
-    well_at = await until_as_before(scene.world, before)
-    return Cuts(sum(proxy.cuts_made for proxy in proxies), round(well_at - ended_at, 1))
+    well_at, last = await until_as_before(scene.world, before)
+    return Cuts(sum(proxy.cuts_made for proxy in proxies), round(well_at - ended_at, 1), last)
 
 
-async def until_as_before(world: World, before: dict[str, int]) -> float:
-    """Since when every service is well, and has no more tasks than before (`time.monotonic`). Infinite after a minute."""
-    deadline = time.monotonic() + 2 * HUNG_AFTER_S
+async def until_as_before(world: World, before: dict[str, int]) -> tuple[float, dict[str, str]]:
+    """Since when every service is well and has no more tasks than before (`time.monotonic`), and who was the last that was not.
+
+    Infinite after a minute.
+    """
+    deadline, last = time.monotonic() + 2 * HUNG_AFTER_S, dict[str, str]()
     while time.monotonic() < deadline:
-        asked = [asyncio.to_thread(is_as_before, world, name, before[name]) for name in world.services]
-        if all(await asyncio.gather(*asked)):
-            return time.monotonic()
+        asked = [asyncio.to_thread(unlike_before, world, name, before[name]) for name in world.services]
+        unlike = {name: how for name, how in zip(world.services, await asyncio.gather(*asked), strict=True) if how}
+        if not unlike:
+            return time.monotonic(), last
+        last = unlike
         await asyncio.sleep(LOOK_S)
-    return inf
+    return inf, last
 
 
-def is_as_before(world: World, name: str, tasks_before: int) -> bool:
-    said = world.services[name].ready()
-    well = said.get("ready") and not said.get("degraded") and not said.get("outbox_pending")
-    return bool(well) and tasks(world.services[name].url) <= tasks_before
+def unlike_before(world: World, name: str, tasks_before: int) -> str:
+    """In words; none when it is as before."""
+    said, now = world.services[name].ready(), tasks(world.services[name].url)
+    if not said.get("ready") or said.get("degraded") or said.get("outbox_pending"):
+        return f"{said.get('reasons')} {said.get('degraded')} {said.get('outbox_pending')}"
+    return f"{now} tasks, {tasks_before} before" if now > tasks_before else ""
 
 
 async def tasks_of(world: World) -> dict[str, int]:

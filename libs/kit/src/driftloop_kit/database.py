@@ -27,6 +27,8 @@ DOOR_COMMAND_S: Final = 2.0
 # From asking for a connection until it is given back, whatever the server does: no caller waits for 5 s.
 DOOR_WITHIN_S: Final = 3.5
 BATCH_COMMAND_S: Final = 10.0
+# As long as a transaction may take at the server, and the wait for the connection.
+BATCH_WITHIN_S: Final = 17.0
 PULSE_WITHIN_S: Final = 1.0
 # Idle connections go after it, so that a database that moved is found again.
 IDLE_S: Final = 60.0
@@ -57,7 +59,13 @@ class Database:
 
     @asynccontextmanager
     async def batch(self) -> AsyncIterator[Connection]:
-        """A connection whose commands end within 10 s. Raises TryAgain while there is none."""
+        """A connection whose commands end within 10 s, all of them within 17 s. Raises TryAgain while there is none."""
+        async with self._lent(self._batches, BATCH_WITHIN_S) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """As `batch`, for as long as one likes: its locks last as long as it does."""
         async with self._lent(self._batches, None) as connection:
             yield connection
 

@@ -68,7 +68,7 @@ class PostgresOutbox:
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[OutboxLease | None]:
         """The right to relay, for as long as its connection lives: everything is read and marked on that one."""
-        async with self._database.batch() as connection:
+        async with self._database.session() as connection:
             held = await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('driftloop.outbox'), 0)")
             # Given back with the connection: the pool unlocks all.
             yield PostgresLease(connection, self._pending) if held else None
