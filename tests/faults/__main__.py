@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
+from typing import Final
 
 from tests.faults.checks import BY_ID, CHECKS, Check
 from tests.faults.results import ROOT, commit, known, summary, table
+
+ENDS_WITHIN_S: Final = 60.0
 
 
 def main() -> int:
@@ -44,10 +48,21 @@ def _run(check: Check, size: str) -> None:
     within_s = (check.fast_s or check.whole_s) * 1.5 if size == "fast" else check.whole_s
     # Everything in the file, also what `make test` runs every time.
     command = [sys.executable, "-m", "pytest", "-q", "-s", "-m", "", str(path)]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"DRIFTLOOP_FAULTS": size}) as running:
+        try:
+            running.wait(within_s)
+        except subprocess.TimeoutExpired:
+            print(f"{check.id}: stopped after {within_s:.0f} s", flush=True)
+            _end(running)
+
+
+def _end(running: subprocess.Popen[bytes]) -> None:
+    """It has ended. Interrupted first, as by a person: killed at once, it would leave the services that it has started."""
+    running.send_signal(signal.SIGINT)
     try:
-        subprocess.run(command, cwd=ROOT, env=os.environ | {"DRIFTLOOP_FAULTS": size}, timeout=within_s, check=False)
+        running.wait(ENDS_WITHIN_S)
     except subprocess.TimeoutExpired:
-        print(f"{check.id}: stopped after {within_s:.0f} s", flush=True)
+        running.kill()
 
 
 if __name__ == "__main__":
