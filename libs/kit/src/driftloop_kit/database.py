@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 from asyncpg.pool import Pool, PoolConnectionProxy
 
+from driftloop_bus.errors import TryAgain
 from driftloop_kit.hosts import Hosts, only_reads
 from driftloop_kit.passing import has_moved, translated
 
@@ -87,7 +88,7 @@ class Database:
                         breaker = loop.call_at(asked_at + within_s, _break_off, connection)
                     try:
                         yield connection
-                    except Exception as error:
+                    except (asyncpg.PostgresError, TryAgain) as error:
                         if has_moved(error):
                             await self._forget()
                         raise
