@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import asyncpg
 import pytest
 from tests.faults import postgres_parts
-from tests.faults.account import Account, longest_silence_ms, told
+from tests.faults.account import Account, Unanswered, longest_silence_ms, told
 from tests.faults.postgres_parts import until_answers
 from tests.faults.registry_door import a_database, verdicts
 from tests.faults.report import Report
 from tests.faults.results import size
-from tests.faults.writers import Writers, first_ok_after, slowest
+from tests.faults.verdict import Effect, judge
+from tests.faults.writers import Writers, change, first_ok_after, slowest
 
 from driftloop_kit.testing import running
 from driftloop_local.stack import LocalStack
@@ -79,3 +81,48 @@ async def killed_over_and_over(stack: LocalStack, kills: int) -> list[Outage]:
         outages.append(Outage(killed_at, await until_answers(stack.postgres)))
         await asyncio.sleep(WELL_S + chance.random())
     return outages
+
+
+async def test_the_judge_finds_what_a_commit_lost_that_was_answered_before_it_was_on_disk(
+    stack: LocalStack, tmp_path: Path
+) -> None:
+    await asked(stack, "CREATE TABLE IF NOT EXISTS change (client text, seq int, PRIMARY KEY (client, seq))")
+    with Account(tmp_path / "account") as account:
+        clients = [asyncio.create_task(careless(stack, account, f"c{number}")) for number in range(4)]
+        await asyncio.sleep(2)
+        postgres_parts.kill(stack.pid("postgres"), children=True)
+        await asyncio.gather(*clients)
+    await until_answers(stack.postgres)
+    rows = await asked(stack, "SELECT client, seq FROM change ORDER BY seq")
+    verdict = judge(told(account.path), [Effect(name, change(name, seq), seq) for name, seq in rows])
+    assert verdict.lost > 0
+    assert verdict.dup == verdict.phantom == verdict.order_violations == 0
+
+
+async def careless(stack: LocalStack, account: Account, name: str) -> None:
+    """Commits without waiting for the disk until Postgres is gone."""
+    connection, seq, answered = await asyncpg.connect(stack.postgres), 0, True
+    await connection.execute("SET synchronous_commit = off")
+    while answered:
+        with account.attempt(name, name, seq, change(name, seq)):
+            answered = False
+            await inserted(connection, name, seq)
+            answered = True
+        seq += 1
+
+
+async def inserted(connection: asyncpg.Connection[asyncpg.Record], name: str, seq: int) -> None:
+    """Raises Unanswered when the connection breaks."""
+    try:
+        await connection.execute("INSERT INTO change VALUES ($1, $2)", name, seq)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        raise Unanswered(str(error)) from error
+
+
+async def asked(stack: LocalStack, query: str) -> list[asyncpg.Record]:
+    """The rows of its answer."""
+    connection = await asyncpg.connect(stack.postgres)
+    try:
+        return list(await connection.fetch(query))
+    finally:
+        await connection.close()
