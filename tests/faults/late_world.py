@@ -58,7 +58,7 @@ class LateWorld:
     @property
     def never(self) -> npt.NDArray[np.bool_]:
         """Predictions whose outcome never comes: one in twenty."""
-        return np.arange(self.predictions) % 20 == 0
+        return np.equal(np.arange(self.predictions) % 20, 0)
 
     @property
     def overtaken(self) -> npt.NDArray[np.bool_]:
@@ -69,8 +69,9 @@ class LateWorld:
     @property
     def told_late(self) -> npt.NDArray[np.bool_]:
         """Outcomes that come more than a day late: of a hundred predictions one."""
-        late = np.arange(self.predictions) % 100 == 50
-        return late & self.late & (self.times_us < self.times_us[-1] - 2 * DAY_US)
+        late: npt.NDArray[np.bool_] = np.arange(self.predictions) % 100 == 50
+        late &= self.times_us < self.times_us[-1] - 2 * DAY_US
+        return late if self.late else np.zeros_like(late)
 
     @property
     def sent_us(self) -> IntArray:

@@ -82,7 +82,7 @@ class Place:
         return rows | {"an early command": {answer}}
 
     def _running(self, name: str) -> Any:
-        wrong = skewed(self.skews[name]) if name in self.skews else {}
+        wrong: dict[str, Any] = dict(skewed(self.skews[name])) if name in self.skews else {}
         return running(name, self.kafka, self.folder, self.urls[name], **wrong)
 
     async def _told_too_early(self, monitor: ServiceProcess) -> str:
@@ -128,7 +128,7 @@ async def test_clocks_that_are_wrong_decide_nothing(
     )  # fmt: skip
 
 
-async def windows_of(kafka: str, world: LateWorld) -> dict[str, int]:
+async def windows_of(kafka: str, world: LateWorld) -> dict[str, Any]:
     """Windows that were closed, and those that hold other rows than had arrived until then, or were told twice."""
     facts = [decode(record).data for record in await on(kafka, MEASUREMENTS.name)]
     rows = [fact for fact in facts if isinstance(fact, MeasurementTaken) and fact.signal == "rows"]
@@ -141,7 +141,7 @@ async def windows_of(kafka: str, world: LateWorld) -> dict[str, int]:
     return {"windows": len(held), "windows_changed": wrong}
 
 
-async def leased_twice(url: str, folder: Path, jobs: int) -> dict[str, int]:
+async def leased_twice(url: str, folder: Path, jobs: int) -> dict[str, Any]:
     """How many jobs two workers with clocks days apart leased more often than once, or lost."""
     connection = await asyncpg.connect(url)
     shares = [json.dumps({"share": 1.0 if i % 8 == 0 else 0.1}) for i in range(jobs)]
