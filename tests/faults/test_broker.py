@@ -161,6 +161,7 @@ def too_few(cluster: Cluster, account: Account) -> dict[str, Any]:
     below_at = max(cluster.kill(node) for node in down) + UNDER_WAY_S
     time.sleep(BELOW_S)
     acked = [line for line in told(account.path) if line.state == "ok" and line.t > below_at]
+    started_at = time.time()
     for node in down:
         cluster.start(node)
     opened_at = cluster.until_open(*down)
@@ -168,7 +169,10 @@ def too_few(cluster: Cluster, account: Account) -> dict[str, Any]:
     while not (resumed := [line.t for line in told(account.path) if line.state == "ok" and line.t > opened_at]):
         assert time.monotonic() < deadline, "nothing is acked although two of three are back"
         time.sleep(0.05)
-    return {"acked_below_min_isr": len(acked), "resumed_s": round(min(resumed) - opened_at, 1)}
+    return {
+        "acked_below_min_isr": len(acked), "resumed_s": round(min(resumed) - opened_at, 1),
+        "resumed_since_start_s": round(min(resumed) - started_at, 1),
+    }  # fmt: skip
 
 
 def settled(tallied: Tallied, account: Account, found: dict[str, Any]) -> dict[str, Any]:
