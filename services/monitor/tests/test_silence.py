@@ -23,7 +23,7 @@ async def a_log() -> MemoryLog:
 async def test_a_topic_is_silent_once_all_is_read_that_was_there_after_the_suspicion() -> None:
     ends, log = Ends(), await a_log()
     watching = asyncio.create_task(ends.watch(log))
-    ends.suspect("late", PLACES)
+    ends.suspect("late", PLACES, 7)
     all_read = dict.fromkeys(PLACES, 3)
     await eventually(lambda: ends.proven("late", all_read) or not ends.suspects(), within_s=5)
     assert ends.suspects() == []
@@ -34,7 +34,7 @@ async def test_a_topic_is_silent_once_all_is_read_that_was_there_after_the_suspi
 
 async def test_before_the_ends_are_known_nothing_is_proven() -> None:
     ends = Ends()
-    ends.suspect("late", PLACES)
+    ends.suspect("late", PLACES, 7)
     assert not ends.proven("late", dict.fromkeys(PLACES, 10**9))
     ends.acquit("late")
     assert ends.suspects() == []

@@ -217,8 +217,8 @@ class Ready(Protocol):
 class Silence(Protocol):
     """Tells a topic that has fallen silent from one that was not read yet."""
 
-    def suspect(self, model: str, places: Sequence[Place]) -> None:
-        """One of the model's topics is far ahead of the other: the ends of these partitions are looked up."""
+    def suspect(self, model: str, places: Sequence[Place], newest_us: int) -> None:
+        """One of the model's topics, at this time, is far ahead of the other: the ends of these partitions are looked up."""
 
     def suspects(self) -> list[str]:
         """The models under suspicion."""
@@ -226,5 +226,8 @@ class Silence(Protocol):
     def acquit(self, model: str) -> None:
         """Its topics are in step again."""
 
-    def proven(self, model: str, positions: Mapping[Place, int]) -> bool:
-        """Whether everything is read that lay in its partitions when the ends were looked up, after the suspicion."""
+    def proven(self, model: str, positions: Mapping[Place, int]) -> int | None:
+        """The time of the suspicion, once everything is read that lay in its partitions after it; None before.
+
+        Of what the topic ahead has told since nothing is proven: the other may have told as much, and it is not read yet.
+        """

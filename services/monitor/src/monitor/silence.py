@@ -18,10 +18,12 @@ class Ends:
     def __init__(self) -> None:
         self._places: dict[str, Sequence[TopicPartition]] = {}
         self._ends: dict[str, dict[TopicPartition, int]] = {}
+        self._newest: dict[str, int] = {}
 
-    def suspect(self, model: str, places: Sequence[TopicPartition]) -> None:
+    def suspect(self, model: str, places: Sequence[TopicPartition], newest_us: int) -> None:
         """See `ports.Silence`."""
-        self._places.setdefault(model, places)
+        if model not in self._places:
+            self._places[model], self._newest[model] = places, newest_us
 
     def suspects(self) -> list[str]:
         """See `ports.Silence`."""
@@ -31,14 +33,16 @@ class Ends:
         """See `ports.Silence`."""
         self._places.pop(model, None)
         self._ends.pop(model, None)
+        self._newest.pop(model, None)
 
-    def proven(self, model: str, positions: Mapping[TopicPartition, int]) -> bool:
+    def proven(self, model: str, positions: Mapping[TopicPartition, int]) -> int | None:
         """See `ports.Silence`."""
         ends = self._ends.get(model)
         if ends is None or any(positions.get(place, 0) < end for place, end in ends.items()):
-            return False
+            return None
+        newest_us = self._newest[model]
         self.acquit(model)
-        return True
+        return newest_us
 
     async def watch(self, log: Log) -> None:
         """Looks for as long as the process lives; while Kafka is away nothing is proven."""

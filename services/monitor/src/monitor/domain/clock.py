@@ -45,15 +45,16 @@ class Clocks:
     @property
     def far_apart(self) -> bool:
         """One topic is so far ahead that the other may be silent."""
-        return self._newest - PATIENCE_US > self.watermark
+        return self.newest - PATIENCE_US > self.watermark
 
     @property
-    def _newest(self) -> int:
+    def newest(self) -> int:
+        """The greatest event time of both topics."""
         return max([*self.predictions.values(), *self.outcomes.values()], default=0)
 
-    def without_the_silent(self) -> Clocks:
-        """The watermark is at most PATIENCE_US behind the newest event."""
-        return replace(self, watermark=max(self.watermark, self._newest - PATIENCE_US))
+    def without_the_silent(self, newest_us: int) -> Clocks:
+        """The watermark is at most PATIENCE_US behind this time, which one topic has told and the other surely has not."""
+        return replace(self, watermark=max(self.watermark, newest_us - PATIENCE_US))
 
     def of(self, kind: Kind) -> Mapping[str, int]:
         """Stream to greatest event time, of one topic."""

@@ -154,8 +154,8 @@ class Monitor:
         for state in states.values():
             if not state.clocks.far_apart:
                 self.silence.acquit(state.model)
-            elif self.silence.proven(state.model, positions):
-                events += await self._decided(replace(state, clocks=state.clocks.without_the_silent()), {})
+            elif newest_us := self.silence.proven(state.model, positions):
+                events += await self._decided(replace(state, clocks=state.clocks.without_the_silent(newest_us)), {})
         return events
 
     async def _refusals(self, now: datetime) -> list[AnyEvent]:
@@ -240,7 +240,9 @@ class Monitor:
         if state.clocks.far_apart:
             numbers = sorted(set(state.clocks.partitions.values()))
             self.silence.suspect(
-                state.model, [(topic, n) for topic in (PREDICTIONS.name, OUTCOMES.name) for n in numbers]
+                state.model,
+                [(topic, n) for topic in (PREDICTIONS.name, OUTCOMES.name) for n in numbers],
+                state.clocks.newest,
             )
         return events
 
