@@ -1,13 +1,14 @@
 """A whole stack in one folder, taken while it runs; and a stack that is as it was then.
 
-Databases first, topics after them, files last: whatever a database says was handled or acked, the later parts hold.
+First it is noted where the topics end, then the databases are saved, then the records before those ends, files last. What a
+database has said beyond them, its outbox says again; what it has not said yet is on no topic of the backup.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -29,8 +30,9 @@ async def back_up(home: Home, folder: Path, told: Told) -> saved.Manifest:
     """The folder holds the stack, and last of all the manifest. Raises StackRefused where it is not empty or nothing runs."""
     record, begun_at = running(home), saved.now()
     _begin(folder)
+    ends = await _ends(record)
     databases = await _databases(record, folder, told)
-    topics = await _topics(record, folder, told)
+    topics = await _topics(record, ends, folder, told)
     for kind in FILES:
         _copied(place_of(record, kind), folder / kind, partial(told, kind, 1))
     files = {name: saved.digest_of(folder / name) for name in saved.files_of(folder)}
@@ -78,15 +80,9 @@ def running(home: Home) -> Record:
 
 async def what_is_held(record: Record) -> list[str]:
     """Names of what a restored stack would mix with."""
-    from driftloop_bus.kafka import KafkaLog
-    from driftloop_local import saved_topics
-
     url = given(record.postgres)
     held = [name for name in await saved_databases.names(url) if not await saved_databases.is_empty(url, name)]
-    log = KafkaLog(given(record.kafka), "driftloop-backup")
-    ends = await saved_topics.ends(log, await saved_topics.names(given(record.kafka)))
-    await log.close()
-    return [*held, *sorted({topic for (topic, _), end in ends.items() if end})]
+    return [*held, *sorted({topic for (topic, _), end in (await _ends(record)).items() if end})]
 
 
 def place_of(record: Record, kind: str) -> Path:
@@ -111,22 +107,34 @@ def _begin(folder: Path) -> None:
 
 
 async def _databases(record: Record, folder: Path, told: Told) -> dict[str, dict[str, str]]:
-    url, points = given(record.postgres), dict[str, dict[str, str]]()
-    for name in await saved_databases.names(url):
-        points[name] = await saved_databases.point(url)
-        await asyncio.to_thread(saved_databases.dump, url, name, folder / "databases" / f"{name}.dump")
-        told("databases", 1)
-    return points
+    url = given(record.postgres)
+    async with saved_databases.one_moment(url, await saved_databases.names(url)) as points:
+        for name, point in points.items():
+            file = folder / "databases" / f"{name}.dump"
+            await asyncio.to_thread(saved_databases.dump, url, name, point["snapshot"], file)
+            told("databases", 1)
+    return {name: {"lsn": point["lsn"], "at": point["at"]} for name, point in points.items()}
 
 
-async def _topics(record: Record, folder: Path, told: Told) -> dict[str, dict[str, dict[str, int]]]:
+async def _ends(record: Record) -> Mapping[tuple[str, int], int]:
     # Imported here, as in `topics`: the stack itself must start without our libraries.
     from driftloop_bus.kafka import KafkaLog
     from driftloop_local import saved_topics
 
     log = KafkaLog(given(record.kafka), "driftloop-backup")
     ends = await saved_topics.ends(log, await saved_topics.names(given(record.kafka)))
-    counts = await saved_topics.save(log, ends, folder / "topics", lambda records: told("records", records))
+    await log.close()
+    return ends
+
+
+async def _topics(
+    record: Record, ends: Mapping[tuple[str, int], int], folder: Path, told: Told
+) -> dict[str, dict[str, dict[str, int]]]:
+    from driftloop_bus.kafka import KafkaLog
+    from driftloop_local import saved_topics
+
+    log = KafkaLog(given(record.kafka), "driftloop-backup")
+    counts = await saved_topics.save(log, ends, folder / "topics", partial(told, "records"))
     await log.close()
     found: dict[str, dict[str, dict[str, int]]] = {}
     for (topic, part), end in sorted(ends.items()):
@@ -134,10 +142,8 @@ async def _topics(record: Record, folder: Path, told: Told) -> dict[str, dict[st
     return found
 
 
-async def _topics_loaded(
-    record: Record, manifest: saved.Manifest, folder: Path, told: Told
-) -> dict[tuple[str, int], list[int]]:
-    """The topics are made anew with the backup's records; which offsets these had."""
+async def _topics_loaded(record: Record, manifest: saved.Manifest, folder: Path, told: Told) -> saved_databases.Kept:
+    """The topics are made anew with the backup's records; which offsets these had, and where their partitions ended."""
     from driftloop_bus.kafka import KafkaLog
     from driftloop_bus.testing.topics import empty_topics
     from driftloop_bus.topics import catalogue, ensure_these
@@ -151,7 +157,13 @@ async def _topics_loaded(
     log = KafkaLog(given(record.kafka), "driftloop-backup")
     await saved_topics.load(log, places, folder / "topics", lambda records: told("records", records))
     await log.close()
-    return {place: saved_topics.offsets(folder / "topics", place) for place in places}
+    return {
+        (topic, part): (
+            saved_topics.offsets(folder / "topics", (topic, part)),
+            manifest.topics[topic][str(part)]["next"],
+        )
+        for topic, part in places
+    }
 
 
 def _copied(source: Path, target: Path, done: Callable[[], object]) -> None:

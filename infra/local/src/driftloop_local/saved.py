@@ -24,7 +24,7 @@ class Manifest:
     begun_at: str
     ended_at: str
     databases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Name to the server's LSN and time before its dump, which holds every transaction committed by then."""
+    """Name to the server's LSN and time at its snapshot, which holds every transaction committed by then."""
     topics: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     """Topic and partition to `next` (records before it are in the backup) and `records`."""
     files: Mapping[str, str] = field(default_factory=dict)

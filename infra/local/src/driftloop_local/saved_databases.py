@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import bisect
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +16,15 @@ from driftloop_local.databases import in_database
 from driftloop_local.errors import StackRefused
 from driftloop_local.postgres import programs
 
+Kept = Mapping[tuple[str, int], tuple[list[int], int]]
+"""By topic and partition: the offsets that its kept records had, and the offset after all that it had then."""
 DUMPED_WITHIN_S: Final = 3600.0
 _NAMES: Final = "select datname from pg_database where not datistemplate and datname <> 'postgres' order by 1"
-_POINT: Final = "select pg_current_wal_lsn()::text as lsn, now() as at"
+_LONG: Final = """
+set transaction_timeout = 0; set idle_in_transaction_session_timeout = 0;
+begin isolation level repeatable read read only
+"""
+_POINT: Final = "select pg_export_snapshot() as snapshot, pg_current_wal_lsn()::text as lsn, now()::text as at"
 _TABLES: Final = "select count(*) from pg_tables where schemaname not in ('pg_catalog', 'information_schema')"
 _LEDGER: Final = "select schemaname from pg_tables where tablename = 'consumer_offset'"
 
@@ -26,10 +34,19 @@ async def names(administrator_url: str) -> list[str]:
     return [row["datname"] for row in await asked(administrator_url, _NAMES)]
 
 
-async def point(administrator_url: str) -> dict[str, Any]:
-    """Where the server stands: what is committed by now is in every dump that begins later."""
-    (row,) = await asked(administrator_url, _POINT)
-    return {"lsn": row["lsn"], "at": row["at"].isoformat()}
+@asynccontextmanager
+async def one_moment(administrator_url: str, databases: Sequence[str]) -> AsyncIterator[dict[str, dict[str, str]]]:
+    """Of each database its snapshot, LSN and time, all within milliseconds; `dump` can read them while the block runs."""
+    opened = await asyncio.gather(
+        *(asyncpg.connect(in_database(administrator_url, name), timeout=10) for name in databases)
+    )
+    try:
+        # A dump may take longer than a service's transactions ever do.
+        await asyncio.gather(*(one.execute(_LONG) for one in opened))
+        points = await asyncio.gather(*(one.fetchrow(_POINT) for one in opened))
+        yield {name: dict(point) for name, point in zip(databases, points, strict=True) if point}
+    finally:
+        await asyncio.gather(*(one.close(timeout=10) for one in opened))
 
 
 async def is_empty(administrator_url: str, name: str) -> bool:
@@ -38,9 +55,17 @@ async def is_empty(administrator_url: str, name: str) -> bool:
     return not row["count"]
 
 
-def dump(administrator_url: str, name: str, file: Path) -> None:
-    """The database as of one moment is in the file. Raises StackRefused where it can't be read."""
-    _run("pg_dump", "--format=custom", "--no-owner", "--no-acl", f"--file={file}", in_database(administrator_url, name))
+def dump(administrator_url: str, name: str, snapshot: str, file: Path) -> None:
+    """The database as of the snapshot is in the file. Raises StackRefused where it can't be read."""
+    _run(
+        "pg_dump",
+        "--format=custom",
+        "--no-owner",
+        "--no-acl",
+        f"--snapshot={snapshot}",
+        f"--file={file}",
+        in_database(administrator_url, name),
+    )
 
 
 def load(administrator_url: str, name: str, file: Path) -> None:
@@ -51,22 +76,22 @@ def load(administrator_url: str, name: str, file: Path) -> None:
     )  # fmt: skip
 
 
-async def told_to_a_new_log(administrator_url: str, name: str, kept: Mapping[tuple[str, int], Sequence[int]]) -> None:
+async def told_to_a_new_log(administrator_url: str, name: str, kept: Kept) -> None:
     """Offsets and acks of the ledger are those of a log that holds the kept records alone, from 0 on.
 
-    What was acked, but is not among them, goes out again.
+    What was acked beyond the end that the log had goes out again.
     """
     connection = await asyncpg.connect(in_database(administrator_url, name), timeout=10)
     try:
         for row in await connection.fetch(_LEDGER):
             async with connection.transaction():
-                for (topic, part), offsets in kept.items():
-                    await _moved(connection, f'"{row["schemaname"]}"', topic, part, offsets)
+                for (topic, part), (offsets, end) in kept.items():
+                    await _moved(connection, f'"{row["schemaname"]}"', topic, part, offsets, end)
     finally:
         await connection.close(timeout=10)
 
 
-async def _moved(connection: Any, schema: str, topic: str, part: int, offsets: Sequence[int]) -> None:
+async def _moved(connection: Any, schema: str, topic: str, part: int, offsets: list[int], end: int) -> None:
     place = "topic = $1 and part = $2"
     for row in await connection.fetch(
         f"select grp, next_offset from {schema}.consumer_offset where {place}", topic, part
@@ -76,19 +101,17 @@ async def _moved(connection: Any, schema: str, topic: str, part: int, offsets: S
             f"update {schema}.consumer_offset set next_offset = $4, epoch = epoch + 1 where {place} and grp = $3",
             topic, part, row["grp"], moved,
         )  # fmt: skip
+    # What was compacted or has expired since its ack stands before the log (-1): sent again, an old value would stand last.
+    earlier = "width_bucket(acked_offset, $3::bigint[]) - 1" if offsets else "-1"
     await connection.execute(
         f"""
-        with here as (
-            select old, ordinality - 1 as new from unnest($3::bigint[]) with ordinality as kept (old, ordinality)
-        ), moved as (
-            select id, new from {schema}.outbox left join here on old = acked_offset
-            where topic = $1 and acked_part = $2
-        )
-        update {schema}.outbox as o set acked_offset = new, acked_part = case when new is null then null else acked_part end,
-            published_at = case when new is null then null else published_at end
-        from moved where moved.id = o.id
-        """,  # the schema's name is the server's own
-        topic, part, list(offsets),
+        update {schema}.outbox set
+            acked_offset = case when acked_offset < $4 then {earlier} end,
+            acked_part = case when acked_offset < $4 then acked_part end,
+            published_at = case when acked_offset < $4 then published_at end
+        where topic = $1 and acked_part = $2 and ($3::bigint[] is not null)
+        """,
+        topic, part, offsets, end,
     )  # fmt: skip
 
 
