@@ -221,7 +221,7 @@ class Backwards(Eager):
 
 
 def test_what_was_committed_goes_out_in_its_order_and_nothing_else() -> None:
-    play(Relays, examples=60)
+    play(Relays, examples=120)
 
 
 @pytest.mark.parametrize("wrong", [Eager, Backwards])

@@ -215,7 +215,7 @@ class Trusting(MemoryLedger):
 
 
 def test_nothing_is_lost_nothing_happens_twice_and_the_order_holds() -> None:
-    play(Runners, examples=40)
+    play(Runners, examples=150)
 
 
 @pytest.mark.parametrize("wrong", [Forgetful, Hasty, Trusting])

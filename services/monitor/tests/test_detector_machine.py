@@ -152,7 +152,7 @@ class Deaf(Detectors):
 
 
 def test_a_window_is_judged_once_and_memory_is_what_was_committed() -> None:
-    play(Detectors, examples=40)
+    play(Detectors, examples=100)
     assert Detectors.steps["alarms"] > 0
 
 

@@ -202,7 +202,7 @@ async def hear_hurriedly(state: dict[Any, Any], event: AnyEvent) -> Sequence[Any
 
 
 def test_a_candidate_is_promoted_once_and_the_revision_grows_by_one() -> None:
-    play(Promotions, examples=25)
+    play(Promotions, examples=150)
     # A machine that never comes there proves nothing of it.
     assert Promotions.steps.keys() >= {
         "first",
