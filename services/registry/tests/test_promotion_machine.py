@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 from services.registry.tests.world import JUNE, MODEL, a_registry, candidate, command, document, judged
 from tests.machines import Played, found, play
 from tests.rooms import Fate, Hear, Room
@@ -55,6 +55,15 @@ class Promotions(Played):
         self.waiting: list[AnyEvent] = []
         self.do(self.room.deliver(command("apply", JUNE, document=document())))
 
+    @initialize(compared=st.booleans())
+    def begin(self, compared: bool) -> None:
+        """Nothing is deployed; or a first version answers and a second is compared with it."""
+        for _ in range(2 * compared):
+            self.train(0.3)
+            self.deliver(1)
+        if compared:
+            self.judge(1, 0.3, 0.3, True)
+
     @rule(gain=GAINS)
     def train(self, gain: float) -> None:
         """A candidate was trained."""
@@ -71,7 +80,7 @@ class Promotions(Played):
         judgement = judged(version, look, at, champion=self.champion() or "1", **fields)
         self.tell(replace(judgement, id=f"look-{len(self.told)}"))
 
-    @rule(name=st.sampled_from(["freeze", "unfreeze", "rollback"]))
+    @rule(name=st.sampled_from(["freeze", "unfreeze", "unfreeze", "rollback", "rollback"]))
     def ask(self, name: str) -> None:
         """A person asks for something."""
         self.tell(command(name, self.next()))
