@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from driftloop_bus.testing.topics import empty_topics
+from driftloop_bus.emptying import empty_topics
 from driftloop_kit.testing import bare_environment
 from driftloop_local import kafka
 from driftloop_local.aot import aot_flags

@@ -144,8 +144,8 @@ async def _topics(
 
 async def _topics_loaded(record: Record, manifest: saved.Manifest, folder: Path, told: Told) -> saved_databases.Kept:
     """The topics are made anew with the backup's records; which offsets these had, and where their partitions ended."""
+    from driftloop_bus.emptying import empty_topics
     from driftloop_bus.kafka import KafkaLog
-    from driftloop_bus.testing.topics import empty_topics
     from driftloop_bus.topics import catalogue, ensure_these
     from driftloop_local import saved_topics
 

@@ -42,7 +42,7 @@ def stack() -> Iterator[LocalStack]:
 @pytest.fixture(scope="module")
 def kafka(stack: LocalStack) -> str:
     """Bootstrap servers of a broker that has every topic of the catalogue, empty: no file reads what another has said."""
-    from driftloop_bus.testing.topics import empty_topics
+    from driftloop_bus.emptying import empty_topics
 
     asyncio.run(empty_topics(stack.kafka))
     return stack.kafka

@@ -1,4 +1,4 @@
-"""A broker as good as new, between one file of tests and the next."""
+"""A broker as good as new: for what is restored into it, and between one file of tests and the next."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORGOTTEN_WITHIN_S: Final = 30.0
 
 async def empty_topics(bootstrap: str) -> None:
     """The topics of the catalogue are there and empty, no other topic is, and no group remembers where it stood."""
-    common = {"bootstrap_servers": bootstrap, "client_id": "driftloop-tests"}
+    common = {"bootstrap_servers": bootstrap, "client_id": "driftloop-topics"}
     if there := await _topics(common):
         await delete_topics(common, there)
         # The broker that is asked hears a moment later what the controller has done.
