@@ -22,6 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+import psutil
+
 from driftloop_local.databases import ServiceDatabase, ensure_database
 from driftloop_local.errors import StackRefused
 from driftloop_local.home import Home
@@ -130,8 +132,10 @@ class LocalStack:
         self._until(lambda: self.status(name).is_up, f"{name} did not come back", within_s)
 
     def freeze(self, name: str) -> int:
-        """SIGSTOP: the part is there and does not answer, until `thaw`."""
-        return self.send(name, signal.SIGSTOP)
+        """SIGSTOP: the part is there and does nothing any more, until `thaw`. Returns its pid."""
+        pid = self.send(name, signal.SIGSTOP)
+        self._until(lambda: are_stopped(pid), f"{name} did not stop", GONE_WITHIN_S)
+        return pid
 
     def thaw(self, name: str) -> int:
         return self.send(name, signal.SIGCONT)
@@ -147,6 +151,20 @@ class LocalStack:
             if time.monotonic() > deadline:
                 raise StackRefused(f"{otherwise} within {within_s:g} s", f"read the logs in {self.home.logs}")
             time.sleep(LOOK_EVERY_S)
+
+
+def are_stopped(pid: int) -> bool:
+    """Whether each thread of the process stands still: on a busy machine some go on for a while after the signal."""
+    threads = Path(f"/proc/{pid}/task")
+    if not threads.exists():
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    try:
+        # The state follows the name, which stands in brackets and may itself hold some.
+        states = {(thread / "stat").read_text().rpartition(") ")[2][0] for thread in threads.iterdir()}
+    except (FileNotFoundError, ProcessLookupError):
+        # A thread has just ended: not all stand still.
+        return False
+    return states <= {"T", "t", "Z", "X"}
 
 
 def given(value: Result | None, name: str) -> Result:
