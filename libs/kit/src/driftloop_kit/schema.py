@@ -5,33 +5,26 @@ A package keeps them as `migrations/NNNN_name.sql`; which were applied stands in
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.resources import files
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Final, TypeVar
 
-from driftloop_kit.database import Connection, plain_url
-from driftloop_kit.hosts import Hosts
-
-if TYPE_CHECKING:
-    from alembic.runtime.migration import MigrationContext, RevisionStep
-    from sqlalchemy import Connection as SyncConnection
+from driftloop_bus.backoff import Backoff
+from driftloop_bus.errors import TryAgain
+from driftloop_kit.database import Connection
 
 KIT: Final = "driftloop_kit"
 _NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
-# Two migrations of one database wait for each other.
-_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('driftloop.migrations'), 0)"
-# The role that runs the service bears the database's name; it owns nothing.
-_GRANT: Final = """
-DO $$ BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = current_database() AND rolname <> current_user) THEN
-        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO %I', current_database());
-        EXECUTE format('GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO %I', current_database());
-    END IF;
-END $$
-"""
+T = TypeVar("T")
+# Longer than any transaction of a service: one that is open for so long has been forgotten.
+PATIENCE_S: Final = 60.0
+# Between two tries those who waited behind one of them catch up.
+LEAST_REST_S: Final = 0.3
+MOST_REST_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +53,34 @@ def version_table(package: str) -> str:
     return f"{package}_version"
 
 
-async def migrate(package: str, owner_url: str) -> list[str]:
+async def migrate(package: str, owner_url: str, patience_s: float = PATIENCE_S) -> list[str]:
     """The database is at the package's newest migration and the kit's; returns the files that were applied.
 
-    owner_url: of the role that owns the tables. All of it is one transaction.
+    owner_url: of the role that owns the tables. A file is one transaction: done whole, or not begun. It may come while
+    services use the tables: where it gets no lock soon (`upgrading.LOCK_WAIT_MS`) it is undone and tried again, so that nobody
+    waits behind it for longer. Raises TryAgain when a file has got none for patience_s.
     """
-    from sqlalchemy import text
-    from sqlalchemy.ext.asyncio import create_async_engine
+    from driftloop_kit.upgrading import Upgrade
 
-    # Where the database is, asyncpg is told by us: SQLAlchemy's addresses have one host.
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=Hosts(plain_url(owner_url)).connect)
+    upgrade = Upgrade(package, owner_url)
     applied: list[str] = []
     try:
-        async with engine.begin() as connection:
-            await connection.execute(text(_LOCK))
-            for name in (KIT, package):
-                await connection.run_sync(_upgrade, name, applied)
-            await connection.exec_driver_sql(_GRANT)
+        while (done := await _patiently(upgrade.next, patience_s)) is not None:
+            applied.append(done)
     finally:
-        await engine.dispose()
+        await upgrade.close()
     return applied
+
+
+async def _patiently(attempt: Callable[[], Awaitable[T]], patience_s: float) -> T:
+    deadline, backoff = time.monotonic() + patience_s, Backoff(LEAST_REST_S, MOST_REST_S)
+    while True:
+        try:
+            return await attempt()
+        except TryAgain:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(backoff.next_s())
 
 
 async def behind(connection: Connection, package: str) -> str | None:
@@ -95,50 +96,3 @@ async def behind(connection: Connection, package: str) -> str | None:
             has = f"at migration {stored}" if stored else "empty"
             return f"the database is {has}, {wanted[-1].name} is needed: python -m {package} migrate"
     return None
-
-
-def _upgrade(connection: SyncConnection, package: str, applied: list[str]) -> None:
-    from alembic.runtime.migration import MigrationContext
-
-    migrations = migrations_of(package)
-    if not migrations:
-        return
-
-    def steps(current: tuple[str, ...], context: MigrationContext) -> Iterable[RevisionStep]:
-        return _steps(connection, migrations, current[0] if current else None, applied)
-
-    context = MigrationContext.configure(connection, opts={"fn": steps, "version_table": version_table(package)})
-    context.run_migrations()
-
-
-def _steps(
-    connection: SyncConnection, migrations: Sequence[Migration], current: str | None, applied: list[str]
-) -> list[RevisionStep]:
-    from alembic.runtime.migration import MigrationStep
-    from alembic.script.base import Script
-    from alembic.script.revision import RevisionMap
-
-    scripts = [
-        Script(_module(connection, migration, below, applied), migration.number, migration.name)
-        for migration, below in zip(migrations, [None, *migrations[:-1]], strict=True)
-    ]
-    revisions = RevisionMap(lambda: scripts)
-    missing = reversed(list(revisions.iterate_revisions("heads", current or "base")))
-    return [MigrationStep.upgrade_from_script(revisions, cast(Script, script)) for script in missing]
-
-
-def _module(
-    connection: SyncConnection, migration: Migration, below: Migration | None, applied: list[str]
-) -> ModuleType:
-    """What alembic takes for a revision's file."""
-    from sqlalchemy.util import await_only
-
-    def upgrade() -> None:
-        # The driver's own `execute` takes a whole file of statements; SQLAlchemy's would prepare it as one.
-        driver: Any = connection.connection.driver_connection
-        await_only(driver.execute(migration.sql))
-        applied.append(migration.name)
-
-    module = ModuleType(migration.name)
-    vars(module).update(down_revision=below.number if below else None, upgrade=upgrade)
-    return module
