@@ -233,9 +233,10 @@ async def test_who_drips_is_cut_off_and_who_sends_is_not(monkeypatch: pytest.Mon
         silent, dripping, slow_body = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         dripping[1].write(head)
         slow_body[1].write(head + b"\r\n" + b"x")
-        for reader, _ in (silent, dripping, slow_body):
-            async with asyncio.timeout(5):
-                assert await reader.read() == b""
+        async with asyncio.timeout(5):
+            assert await silent[0].read() == b""
+            assert await dripping[0].read() == b""
+            assert (await slow_body[0].read()).startswith(b"HTTP/1.1 400")
         steady = await asyncio.open_connection("127.0.0.1", port)
         steady[1].write(head + b"\r\n")
         for _ in range(8):

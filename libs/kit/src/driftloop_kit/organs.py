@@ -6,6 +6,8 @@ from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from driftloop_bus.lag import Standing
+from driftloop_bus.ports import TopicPartition
 from driftloop_bus.relay import Relay
 from driftloop_bus.routes import reads
 from driftloop_bus.runner import Runner
@@ -85,6 +87,10 @@ class Organs(Generic[H]):
     def has_begun(self) -> bool:
         """Whether something of the log is ours already: what it waits for now is no matter of starting any more."""
         return self.runner is not None and bool(self.runner.positions())
+
+    def standings(self) -> dict[TopicPartition, Standing]:
+        """Where each partition that is read here stands."""
+        return {place: one for organ in (self.runner, self.tail) if organ for place, one in organ.standings().items()}
 
     def unsent(self) -> str | None:
         """Why nothing goes out, for people."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from driftloop_bus.errors import TryAgain
+from driftloop_kit.lagging import Lagging
 from driftloop_kit.refusals import refuse_database
 from driftloop_kit.schema import behind
 
@@ -45,7 +46,8 @@ async def _unfit(context: Context[H], ledger: PostgresLedger) -> str | None:
 
 async def watch(context: Context[H], organs: Organs[H]) -> None:
     """What the parts wait for is what the service says; until all have run once it is not ready because of it."""
-    lookers = [asyncio.create_task(look) for look in _looks(context)]
+    lagging = Lagging(context, organs)
+    lookers = [asyncio.create_task(look) for look in (*_looks(context), lagging.look_for_ever())]
     try:
         while (reason := organs.waiting_for()) and not organs.has_begun():
             context.health.say("start", False, reason)
@@ -54,6 +56,7 @@ async def watch(context: Context[H], organs: Organs[H]) -> None:
         _spare_the_collector()
         while True:
             _say(context, organs)
+            lagging.say()
             await asyncio.sleep(LOOK_S)
     finally:
         for looker in lookers:

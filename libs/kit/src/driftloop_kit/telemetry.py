@@ -20,6 +20,8 @@ Metric = Literal[
     "driftloop_http_requests",
     "driftloop_http_seconds",
     "driftloop_outbox_pending",
+    "driftloop_lag_records",
+    "driftloop_lag_seconds",
     "driftloop_paused",
     "driftloop_tasks",
     "driftloop_prediction_seconds",
@@ -53,6 +55,8 @@ _HISTOGRAMS: Final[dict[Metric, tuple[str, tuple[str, ...]]]] = {
     "driftloop_training_seconds": ("From the lease of a training to its end", ("model",)),
 }
 _GAUGES: Final[dict[Metric, tuple[str, tuple[str, ...]]]] = {
+    "driftloop_lag_records": ("Kafka records of partitions read here that are not handled yet", ("topic",)),
+    "driftloop_lag_seconds": ("Age of the oldest of them, by Kafka's time of it", ("topic",)),
     "driftloop_outbox_pending": ("Committed records that Kafka has not acked", ()),
     "driftloop_tasks": ("What the process does at once, waiting included: it does not grow while nothing hangs", ()),
     "driftloop_paused": ("Partitions that stand still until a person resumes them", ()),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
@@ -15,13 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.exceptions import HTTPException
 
 from driftloop_kit.http.errors import KNOWN, say_error
+from driftloop_kit.http.exchange import Exchange
+from driftloop_kit.http.room import Full, Room
 from driftloop_kit.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 BODY_LIMIT: Final = 1024 * 1024
 OPEN_PATHS: Final = frozenset(("/live", "/ready"))
+# Answered at once however much is asked: who watches must see most when there is too much.
+WATCHED_PATHS: Final = OPEN_PATHS | {"/metrics"}
 MAX_HOSTS_KEPT: Final = 1000
 
 
@@ -51,6 +56,7 @@ class Guard:
         self._app = app
         self._rules = rules
         self._telemetry = telemetry
+        self._room = Room()
         self._took = telemetry.timer("driftloop_http_seconds")
         self._counts: dict[int, Callable[[], None]] = {}
         self._hosts: dict[bytes, bool] = {}
@@ -59,10 +65,14 @@ class Guard:
         """Passes on what may pass; answers the rest."""
         if scope["type"] != "http":
             raise RuntimeError(f"only HTTP is spoken here, got {scope['type']}")
-        began, exchange = perf_counter(), Exchange(receive, send)
+        began, exchange = perf_counter(), Exchange(receive, send, self._room)
         try:
             self._admit(scope, exchange)
             await self._app(scope, exchange.receive if exchange.left is not None else receive, exchange.send)
+        except asyncio.CancelledError:
+            if not exchange.was_given_up():
+                raise
+            await say_error(exchange.send, Full())
         except Exception as error:  # the runner of doors: a bug is told, answered 500, and the door goes on
             if not isinstance(error, KNOWN):
                 self._telemetry.log.error("bug", path=scope["path"], exc_info=error)
@@ -72,6 +82,7 @@ class Guard:
                 # Half an answer must not look like a whole one: the server breaks the connection.
                 raise
         finally:
+            exchange.end()
             self._took(perf_counter() - began)
             self._count(exchange.status)
 
@@ -89,8 +100,14 @@ class Guard:
             # Only so a browser asks its person; Chromium reads no challenge that stands beside another.
             challenge = {"www-authenticate": 'Basic realm="driftloop"'}
             raise HTTPException(401, "a key is needed: Authorization: Bearer <key>", challenge)
-        if b"content-length" in headers or b"transfer-encoding" in headers:
-            exchange.left = self._rules.body_limit(path)
+        length = headers.get(b"content-length")
+        if length is not None or b"transfer-encoding" in headers:
+            limit = self._rules.body_limit(path)
+            if int(length or 0) > limit:
+                raise HTTPException(413, "the body is too large")
+            exchange.arrive(limit)
+        elif path not in WATCHED_PATHS:
+            exchange.work()
 
     def _knows(self, host: bytes) -> bool:
         if len(self._hosts) >= MAX_HOSTS_KEPT:
@@ -103,40 +120,6 @@ class Guard:
         if count is None:
             count = self._counts[status] = self._telemetry.counter("driftloop_http_requests", str(status))
         count()
-
-
-class Exchange:
-    """One request and its answer: counts what comes in, remembers what went out."""
-
-    __slots__ = ("_receive", "_send", "left", "status", "whole")
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive = receive
-        self._send = send
-        self.left: int | None = None
-        """Bytes that the body may still have; None when there is no body."""
-        self.status = 0
-        """0 until the answer has begun."""
-        self.whole = False
-        """Whether all of the answer went out."""
-
-    async def receive(self) -> Message:
-        """As the server's. Raises HTTPException 413 beyond the limit."""
-        message = await self._receive()
-        if message["type"] == "http.request" and self.left is not None:
-            self.left -= len(message.get("body", b""))
-            if self.left < 0:
-                # What still comes is thrown away unread: closing under a caller that sends would hide the answer.
-                raise HTTPException(413, "the body is too large")
-        return message
-
-    def send(self, message: Message) -> Awaitable[None]:
-        """As the server's."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-        else:
-            self.whole = not message.get("more_body", False)
-        return self._send(message)
 
 
 def _refuse_ambiguous(headers: Sequence[tuple[bytes, bytes]]) -> None:

@@ -1,0 +1,92 @@
+"""How much a service takes on at once. What is beyond is refused at once: then what was begun ends soon, in bounded memory."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from starlette.exceptions import HTTPException
+
+from driftloop_kit.http.errors import RETRY_AFTER_S
+
+# Waited for together, they take less time than callers are ready to wait; the pools have a few connections each.
+MAX_WORKING: Final = 128
+# Requests whose body is not whole yet. They cost memory alone, so more of them fit, but not for as long as they like.
+MAX_ARRIVING: Final = 256
+MAX_HELD_BYTES: Final = 32 * 1024**2
+# Bodies that may be longer than this are read in pieces, and not held.
+MAX_HELD_EACH: Final = 8 * 1024**2
+
+
+class Guest(Protocol):
+    """A request whose body is not whole."""
+
+    held_bytes: int
+
+    def give_up(self) -> None:
+        """It is refused, as soon as it waits."""
+
+
+class Full(HTTPException):
+    """503: another time."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "too much is asked at once", {"retry-after": str(RETRY_AFTER_S)})
+
+
+class Room:
+    """Counts requests and their bytes.
+
+    Who only arrives takes no place from those who work: whoever drips is one of the arriving, and the one that has been
+    arriving longest makes place for the next.
+    """
+
+    def __init__(self) -> None:
+        self._working = 0
+        self._held_bytes = 0
+        self._arriving: dict[Guest, None] = {}
+
+    def look(self) -> None:
+        """Raises Full when nobody can be worked for now."""
+        if self._working >= MAX_WORKING:
+            raise Full
+
+    def work(self) -> None:
+        """One more is worked for, until `rest`. Raises Full."""
+        self.look()
+        self._working += 1
+
+    def rest(self) -> None:
+        """One is worked for no longer."""
+        self._working -= 1
+
+    def arrive(self, guest: Guest) -> None:
+        """Its body is awaited; the one that is awaited longest may have to go for it."""
+        self._arriving[guest] = None
+        if len(self._arriving) > MAX_ARRIVING:
+            self._send_away(next(iter(self._arriving)))
+
+    def arrived(self, guest: Guest) -> None:
+        """Its body is whole, or not awaited any more."""
+        self._arriving.pop(guest, None)
+
+    def hold(self, guest: Guest, size_bytes: int) -> None:
+        """So many more of its bytes are in memory, until `forget`: too many, and whoever of the arriving has most must go.
+
+        Raises Full when that is this one.
+        """
+        guest.held_bytes += size_bytes
+        self._held_bytes += size_bytes
+        if self._held_bytes > MAX_HELD_BYTES:
+            most = max(self._arriving, key=lambda one: one.held_bytes)
+            self._send_away(most)
+            if most is guest:
+                raise Full
+
+    def forget(self, guest: Guest) -> None:
+        """Its bytes are gone."""
+        self._held_bytes -= guest.held_bytes
+        guest.held_bytes = 0
+
+    def _send_away(self, guest: Guest) -> None:
+        self.arrived(guest)
+        guest.give_up()
