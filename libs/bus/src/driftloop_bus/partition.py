@@ -5,14 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic
+from typing import Final, Generic
 
 from driftloop_bus.backoff import Backoff
 from driftloop_bus.flood import Gauge
+from driftloop_bus.lag import Standing
 from driftloop_bus.parking import Parked
 from driftloop_bus.ports import Claim, Record, Slice, TopicPartition
 from driftloop_bus.routes import H
 from driftloop_bus.work import Work
+
+# An attempt that ends in vain after this was broken off by a deadline: the database is there, and slower than the slice is
+# large. The same slice would never get through.
+TOO_LONG_S: Final = 5.0
+QUICK_S: Final = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +49,10 @@ class Partition(Generic[H]):
     """Whether records are taken one by one, each begun on record: owners before us died here."""
     rest: Sequence[Record] = ()
     """What was read with the slice and comes after it, while records are taken one by one."""
+    most: int | None = None
+    """How many records a slice may have, where more of them did not get through in their time."""
+    handled_ms: int | None = None
+    """When the last record that is handled was appended."""
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.number}"
@@ -60,9 +70,26 @@ class Partition(Generic[H]):
         """How many records its slice has."""
         return len(self.slice.records) if self.slice else 0
 
+    def standing(self, next_offset: int) -> Standing:
+        """Where it stands, its claim being there."""
+        oldest_ms = self.slice.records[0].timestamp_ms if self.slice else None
+        return Standing(next_offset, oldest_ms, self.handled_ms)
+
     def begin(self, one: Slice, work: Work[H] | None) -> None:
         """The slice is next; without work it is looked at only when its turn comes."""
         self.slice, self.work, self.failures, self.unsure = one, work, 0, False
+
+    def spare(self, seconds: float) -> int | None:
+        """After an attempt that took so long in vain: how many of the slice's records are to be tried next; None for all."""
+        if seconds < TOO_LONG_S or self.length() < 2:
+            return None
+        self.most = self.length() // 2
+        return self.most
+
+    def grow(self, seconds: float, most: int) -> None:
+        """After a slice that took so long: the next may have more records, `most` in the end."""
+        if self.most is not None and seconds < QUICK_S:
+            self.most = 2 * self.most if 2 * self.most < most else None
 
     def begin_first(self, records: Sequence[Record]) -> None:
         """The first of the records is next, alone; the others wait behind it."""
@@ -84,6 +111,8 @@ class Partition(Generic[H]):
         """The slice is committed. While records are taken one by one, the next of them is begun."""
         if self.claim is not None:
             self.claim = replace(self.claim, next_offset=next_offset, claims=1, deaths=0)
+        if self.slice is not None:
+            self.handled_ms = self.slice.records[-1].timestamp_ms
         rest = self.rest
         self.well()
         self.careful = bool(rest)

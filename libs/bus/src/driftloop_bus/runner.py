@@ -18,6 +18,7 @@ from driftloop_bus.errors import BadMessage, Fenced, TryAgain
 from driftloop_bus.failpoints import failpoint
 from driftloop_bus.flood import Gauge
 from driftloop_bus.handling import Cut, Handling, flood_in
+from driftloop_bus.lag import Standing
 from driftloop_bus.observer import Note, Observer, unobserved
 from driftloop_bus.partition import Partition
 from driftloop_bus.ports import Claim, Consumer, Ledger, Log, Slice, TopicPartition, Transaction
@@ -113,6 +114,11 @@ class Runner(Generic[H]):
             if part.claim is not None:
                 found.setdefault(part.topic, {})[part.number] = part.claim.next_offset
         return found
+
+    def standings(self) -> dict[TopicPartition, Standing]:
+        """Where each partition that is ours stands: what its lag is reckoned from."""
+        ours = [(part, part.claim) for part in self._parts.values() if part.claim is not None]
+        return {part.place: part.standing(claim.next_offset) for part, claim in ours}
 
     def paused(self) -> dict[TopicPartition, str]:
         """Partitions that stand still until a person resumes them, with the reason."""
@@ -240,6 +246,9 @@ class Runner(Generic[H]):
             self._pause(consumer, part)
             part.begin_first(one.records)
             return
+        if part.most is not None and len(one.records) > part.most:
+            self._pause(consumer, part)
+            one = Slice(part.topic, part.number, one.records[: part.most])
         part.begin(one, prepare(self._plan, one.records))
         self._cut_at_flood(part)
 
@@ -267,6 +276,8 @@ class Runner(Generic[H]):
             await self._handle(part)
         except TryAgain as error:
             part.unsure = True
+            if (fewer := part.spare(time.monotonic() - started)) is not None:
+                self._shorten(part, fewer)
             self._postpone(consumer, part, error)
             await self._survived(part)
         except Fenced as error:
@@ -335,6 +346,7 @@ class Runner(Generic[H]):
         if part.published:
             self._wake()
         part.gauge, _ = part.gauge.after(one.records, {parked.record.offset for parked in part.parked})
+        part.grow(seconds, self._max_records)
         part.finish(one.end)
         self._hints[part.place] = one.end
         if part.gauge.flooded:

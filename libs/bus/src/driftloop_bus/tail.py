@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, Generic
 
 from driftloop_bus.errors import TryAgain
+from driftloop_bus.lag import Standing
 from driftloop_bus.observer import Note, Observer, unobserved
 from driftloop_bus.ports import Consumer, Log, Slice, TopicPartition
 from driftloop_bus.routes import H, Route, plan
@@ -42,6 +43,7 @@ class Tail(Generic[H]):
         self._consumer: Consumer | None = None
         self._goal: dict[TopicPartition, int] | None = None
         self._positions: dict[TopicPartition, int] = {}
+        self._heard_ms: dict[TopicPartition, int] = {}
         self._stopping = False
         self._caught_up = asyncio.Event()
 
@@ -77,6 +79,10 @@ class Tail(Generic[H]):
             found.setdefault(topic, {})[partition] = offset
         return found
 
+    def standings(self) -> dict[TopicPartition, Standing]:
+        """Where each partition of which something was heard stands: what its lag is reckoned from."""
+        return {place: Standing(at, None, self._heard_ms.get(place)) for place, at in self._positions.items()}
+
     @property
     def waiting_for(self) -> str | None:
         """Why it does not hear, for people; None when it does."""
@@ -95,6 +101,7 @@ class Tail(Generic[H]):
             for place in range(len(work.records)):
                 await self._answer(one, work, [place])
         self._positions[one.topic, one.partition] = one.end
+        self._heard_ms[one.topic, one.partition] = one.records[-1].timestamp_ms
         seconds = time.monotonic() - started
         self._observe(Note("handled", one.topic, one.partition, one.end, len(one.records), seconds))
 
