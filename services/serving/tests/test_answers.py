@@ -188,10 +188,12 @@ async def test_requests_of_one_tick_are_scored_in_one_call_and_kept_in_one_write
     async with Bench(load).open() as bench:
         await a_served_model(bench)
         calls.clear()
+        emitted = bench.tally.seen["emitted", ""]
         said = await asyncio.gather(
             *(bench.ticks.predict(asking(f"p{n}", {"wind": n, "origin": "JFK"})) for n in range(16))
         )
         assert calls == [16]
+        assert bench.tally.seen["emitted", ""] == emitted + 1
         assert [len(append) for append in bench.spool.appends] == [16]
         alone = [await bench.ticks.predict(asking(f"q{n}", {"wind": n, "origin": "JFK"})) for n in range(16)]
         assert [one.scores for one in said] == [one.scores for one in alone]

@@ -53,7 +53,10 @@ _HISTOGRAMS: Final[dict[Metric, tuple[str, tuple[str, ...]]]] = {
     "driftloop_batch_seconds": ("From poll to commit, one slice", ("topic",)),
     "driftloop_http_seconds": ("From request to last byte of the answer", ()),
     "driftloop_prediction_seconds": ("From the parsed request to the answer", ()),
-    "driftloop_emission_seconds": ("The events of a tick made and on disk: what its answers wait for beside the model", ()),
+    "driftloop_emission_seconds": (
+        "The events of a tick made and on disk: what its answers wait for beside the model",
+        (),
+    ),
     "driftloop_training_seconds": ("From the lease of a training to its end", ("model",)),
 }
 _GAUGES: Final[dict[Metric, tuple[str, tuple[str, ...]]]] = {

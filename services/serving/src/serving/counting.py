@@ -41,3 +41,8 @@ class PrometheusCounts:
         if self._telemetry is not None:
             self._telemetry.count("driftloop_predictions", rows, model, variant)
             self._telemetry.time("driftloop_prediction_seconds", seconds)
+
+    def emitted(self, seconds: float) -> None:
+        """The events of one tick were made and kept, in this time."""
+        if self._telemetry is not None:
+            self._telemetry.time("driftloop_emission_seconds", seconds)

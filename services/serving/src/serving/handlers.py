@@ -18,6 +18,9 @@ from serving.records import Prediction, Recorder
 from serving.scoring import Answer, Asked, Question, by_version, followed, followers, row_id, scored
 from serving.wire import micros, moment, plan_of, promise_of, reading_of
 
+Said = tuple[Asked, Answer, float]
+"""A question, its answer, and how many ms that took."""
+
 
 class Serving:
     """Lives as long as the process: its memory is a copy of three compacted topics and the models they name."""
@@ -99,18 +102,22 @@ class Serving:
                 self._counts.add("view_feature_set_aside", question.model, why)
         return Asked(question, promise, shown, answering, seen, times_us, started_s)
 
-    def predict(self, batch: Sequence[Asked]) -> tuple[list[Answer | Refused], list[Outgoing]]:
-        """An answer to each question, and an event for each row answered: one call a version for the whole batch."""
+    def predict(self, batch: Sequence[Asked]) -> tuple[list[Answer | Refused], list[Said]]:
+        """An answer to each question, and what `events` tells of: one call a version for the whole batch."""
         answers: dict[int, Answer | Refused] = {}
-        records: list[Outgoing] = []
+        said: list[Said] = []
         for group in by_version(batch, lambda asked: [asked.answering]):
             for asked, answer in zip(group.asked, scored(group), strict=True):
                 answers[id(asked)] = answer
                 if isinstance(answer, Answer):
                     took_ms = (time.perf_counter() - asked.started_s) * 1e3
-                    records += self._records(asked, answer, asked.variant, took_ms)
+                    said.append((asked, answer, took_ms))
                     self._counts.predicted(asked.question.model, asked.variant, len(asked.seen), took_ms / 1e3)
-        return [answers[id(asked)] for asked in batch], records
+        return [answers[id(asked)] for asked in batch], said
+
+    def events(self, said: Sequence[Said]) -> list[Outgoing]:
+        """An event for each row answered."""
+        return [record for asked, answer, ms in said for record in self._records(asked, answer, asked.variant, ms)]
 
     def follow(self, batch: Sequence[Asked]) -> list[Outgoing]:
         """What the shadows say to the same rows. A shadow that fails is counted, and nobody else hears of it."""

@@ -64,3 +64,6 @@ class Counts(Protocol):
 
     def predicted(self, model: str, variant: str, rows: int, seconds: float) -> None:
         """So many rows were scored, in this time."""
+
+    def emitted(self, seconds: float) -> None:
+        """The events of one tick were made and kept in this time; its answers waited for that."""

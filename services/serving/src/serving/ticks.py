@@ -7,6 +7,7 @@ of their own: they can neither delay an answer nor fail it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -83,12 +84,15 @@ class Ticks:
         asyncio.get_running_loop().call_soon(self.shadows.follow, answered)
 
     def _kept(self, batch: Sequence[Asked]) -> Sequence[Answer | Refused]:
-        answers, records = self.serving.predict(batch)
+        answers, said = self.serving.predict(batch)
+        began = time.perf_counter()
         try:
-            self._spool.append(records)
+            self._spool.append(self.serving.events(said))
         except OSError as error:
             why = f"the event of this prediction can't be kept: {error.strerror or type(error).__name__}"
             return [Refused(why, status=503)] * len(batch)
+        if said:
+            self._counts.emitted(time.perf_counter() - began)
         return answers
 
     def _remember(self, question: Question, future: asyncio.Future[Answer]) -> None:

@@ -77,6 +77,10 @@ class Tally:
         """So many rows more of the variant."""
         self.seen["predicted", variant] += rows
 
+    def emitted(self, seconds: float) -> None:
+        """One tick more."""
+        self.seen["emitted", ""] += 1
+
 
 def linear_model(weight: float, *, classes: tuple[Any, ...] = (False, True)) -> bytes:
     """A logistic model on `wind` (a number) and `origin` (EWR counts `weight` more), saved."""
