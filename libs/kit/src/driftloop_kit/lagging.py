@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 H = TypeVar("H")
 # One request for all partitions; what is said is at most so much older than the log.
-ENDS_EACH_S: Final = 1.0
+ENDS_EACH_S: Final = 0.5
 # Who is farther behind than this share of a topic's retention should be seen to before records expire unread.
 ALARM_AT: Final = 0.5
 A_DAY_S: Final = 86_400.0
