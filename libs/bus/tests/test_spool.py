@@ -210,6 +210,42 @@ async def test_many_predictions_of_a_model_go_out_packed(tmp_path: Path) -> None
     spool.close()
 
 
+async def test_what_may_have_been_sent_is_sent_again_as_it_was_though_more_has_come(tmp_path: Path) -> None:
+    spool, log = Spool(tmp_path), MemoryLog()
+    log.away = True
+    spool.append([prediction(0)])
+    async with sending(spool, log):
+        await eventually(lambda: spool.waiting_for is not None)
+        spool.append([prediction(number) for number in range(1, 61)])
+        log.away = False
+        await eventually(lambda: spool.pending() == 0)
+    spool.close()
+    assert rows_of(log) == [["p0"], [f"p{number}" for number in range(1, 61)]]
+
+
+async def test_the_next_life_sends_again_what_the_last_may_have_sent_as_it_was(tmp_path: Path) -> None:
+    spool, log = Spool(tmp_path), MemoryLog()
+    log.away = True
+    spool.append([prediction(number) for number in range(55)])
+    async with sending(spool, log):
+        await eventually(lambda: spool.waiting_for is not None)
+    spool.append([prediction(number) for number in range(55, 60)])
+    spool.close()
+    log.away, later = False, Spool(tmp_path)
+    later.append([prediction(60)])
+    async with sending(later, log):
+        await eventually(lambda: later.pending() == 0)
+    later.close()
+    rows = rows_of(log)
+    assert rows[0] == [f"p{number}" for number in range(55)]
+    assert [name for row in rows for name in row] == [f"p{number}" for number in range(61)]
+
+
+def rows_of(log: MemoryLog) -> list[list[str]]:
+    """The predictions of each record."""
+    return [read_batch([one])[0].prediction_ids for one in log.records("predictions.v1")]  # type: ignore[union-attr]  # predictions
+
+
 def as_read(records: list[Outgoing]) -> list[tuple[str, object, int]]:
     log = [Record(one.topic, 0, place, 0, one.key, one.value, one.headers) for place, one in enumerate(records)]
     batch, bad = read_batch(log)

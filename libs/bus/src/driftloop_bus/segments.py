@@ -1,7 +1,9 @@
 """Frames in files: appended at the end, read from the front, freed once they are acked.
 
 A frame is its length, its CRC and its bytes, so a tail that a crash tore is seen and cut off. What is acked stands in a mark
-beside the files; a mark that is lost repeats frames and loses none.
+beside the files; a mark that is lost repeats frames and loses none. A second mark says how far a chunk went that was handed
+out: until it is acked, the same frames are handed out again, in another life too. Whoever makes records of a chunk so makes
+the same records, with the same ids.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from driftloop_bus.errors import DriftloopError
 
 _FRAME: Final = struct.Struct("<II")
 _MARK: Final = struct.Struct("<QQQ")
+_BEGUN: Final = struct.Struct("<QQ")
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 # Dropping the oldest frees a whole file: an eighth of the room at most, and small enough to be freed soon once acked.
 _SEGMENT_BYTES: Final = 16 * 1024 * 1024
@@ -53,6 +56,7 @@ class Segments:
         self._segment_bytes = max(1, min(_SEGMENT_BYTES, max_bytes // 8))
         self._lock = _locked(folder)
         self._mark = os.open(folder / "acked", os.O_RDWR | os.O_CREAT, 0o600)
+        self._begun_mark = os.open(folder / "begun", os.O_RDWR | os.O_CREAT, 0o600)
         self.torn_bytes = 0
         self._files: deque[_Segment] = deque(self._found())
         self._read_at, self._read_frames = self._marked()
@@ -91,17 +95,29 @@ class Segments:
         return files
 
     def oldest(self, limit: int) -> Chunk:
-        """Up to so many frames that nobody acked, of one file."""
+        """Up to so many frames that nobody acked, of one file; the very same until they are acked or dropped."""
         first = self._files[0]
+        begun = self._begun()
         with first.path.open("rb") as file:
             file.seek(self._read_at)
             payloads: list[bytes] = []
             end = self._read_at
-            while len(payloads) < limit and end < first.size:
+            while end < (begun or first.size) and (begun or len(payloads) < limit):
                 length, _ = _FRAME.unpack(file.read(_FRAME.size))
                 payloads.append(file.read(length))
                 end += _FRAME.size + length
+        if end != begun:
+            _put(self._begun_mark, _BEGUN.pack(first.number, end))
         return Chunk(payloads, first.number, end)
+
+    def _begun(self) -> int:
+        """Where the chunk ends that was handed out and not acked; 0 without one."""
+        data = os.pread(self._begun_mark, _BEGUN.size + 4, 0)
+        if len(data) < _BEGUN.size + 4 or data != _with_checksum(data[: _BEGUN.size]):
+            return 0
+        number, end = _BEGUN.unpack(data[: _BEGUN.size])
+        first = self._files[0]
+        return int(end) if number == first.number and self._read_at < end <= first.size else 0
 
     def acked(self, chunk: Chunk) -> None:
         """These frames need not be kept. Nothing happens when they were dropped meanwhile."""
@@ -115,17 +131,12 @@ class Segments:
     def close(self) -> None:
         """The folder is somebody else's to open."""
         synced(self.to_sync())
-        for opened in (self._writing, self._mark, self._lock):
+        for opened in (self._writing, self._mark, self._begun_mark, self._lock):
             os.close(opened)
 
     def _remember(self) -> None:
         """The mark stands where reading stands. On a full disk it may not: then the next life repeats frames and loses none."""
-        mark = _sealed(self._files[0].number, self._read_at, self._read_frames)
-        try:
-            os.pwrite(self._mark, mark, 0)
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
-                raise
+        _put(self._mark, _MARK.pack(self._files[0].number, self._read_at, self._read_frames))
 
     def _begin(self) -> _Segment:
         """A new file is written to from now on. Raises OSError when there can be none; then the last one goes on."""
@@ -192,7 +203,7 @@ class Segments:
             return 0, 0
         number, offset, frames = _MARK.unpack(data[: _MARK.size])
         first = self._files[0]
-        is_of_first = data == _sealed(number, offset, frames) and number == first.number
+        is_of_first = data == _with_checksum(data[: _MARK.size]) and number == first.number
         return (offset, frames) if is_of_first and offset <= first.size else (0, 0)
 
 
@@ -203,8 +214,16 @@ def synced(files: Sequence[int]) -> None:
         os.close(file)
 
 
-def _sealed(number: int, offset: int, frames: int) -> bytes:
-    mark = _MARK.pack(number, offset, frames)
+def _put(file: int, mark: bytes) -> None:
+    """The mark is in its file, if there is room."""
+    try:
+        os.pwrite(file, _with_checksum(mark), 0)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+
+
+def _with_checksum(mark: bytes) -> bytes:
     return mark + struct.pack("<I", crc32(mark))
 
 
