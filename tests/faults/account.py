@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -68,10 +68,14 @@ class Account:
         finally:
             self._write(client, key, seq, what, state)
 
-    def _write(self, client: str, key: str, seq: int, what: str, state: State) -> None:
-        line = json.dumps(asdict(Line(time.time(), client, key, seq, what, state))) + "\n"
-        os.write(self._file, line.encode())
+    def write(self, told: Iterable[tuple[str, str, int, str, State]]) -> None:
+        """(client, key, seq, id, state) of many attempts: one write, and one sync for all of them."""
+        now = time.time()
+        os.write(self._file, "".join(json.dumps(asdict(Line(now, *one))) + "\n" for one in told).encode())
         os.fdatasync(self._file)
+
+    def _write(self, client: str, key: str, seq: int, what: str, state: State) -> None:
+        self.write([(client, key, seq, what, state)])
 
 
 def told(path: Path) -> list[Line]:

@@ -16,3 +16,6 @@ HARD_REPLAY_UNTIL: Final = datetime(2013, 7, 27, 5, tzinfo=UTC)
 FAULT_CHAMPION_UNTIL: Final = datetime(2013, 9, 1, 5, tzinfo=UTC)
 FAULT_FROM: Final = datetime(2013, 10, 1, 5, tzinfo=UTC)
 FAULT_UNTIL: Final = datetime(2013, 10, 29, 5, tzinfo=UTC)
+
+# There are flights of 2013 alone.
+YEAR_END: Final = datetime(2014, 1, 1, 5, tzinfo=UTC)

@@ -33,6 +33,7 @@ from driftloop_contracts.topics import (
     RETRAINING,
 )
 from flights.demo.chronicle import Chronicle
+from flights.demo.pace import Pace
 from flights.demo.parts import LOOK_AT_MOST_EVERY_S, LOOK_EVERY_S, Parts, Stuck, covers
 from flights.demo.records import observations, outcomes
 from flights.stream import Slice, requests
@@ -88,9 +89,10 @@ class Replayer:
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self.counts = Counts()
 
-    async def run(self, slices: Iterator[Slice], progress: Callable[[Slice], None]) -> None:
+    async def run(self, slices: Iterator[Slice], pace: Pace, progress: Callable[[Slice], None]) -> None:
         """Every slice is sent, and what follows from the last has followed. Raises Stuck when the circle does not turn."""
         for piece in slices:
+            await pace.keep(len(piece.weather) + len(piece.predictions) + len(piece.outcomes))
             await self.send(piece)
             if not self._free_running and self._decides(piece):
                 await self.settle()
