@@ -15,22 +15,14 @@ from driftloop_bus.kafka.connection import Connection
 from driftloop_bus.kafka.deadlines import in_time, said
 from driftloop_bus.kafka.places import end_offsets, plain
 from driftloop_bus.kafka.watchdog import position
-from driftloop_bus.ports import Assigned, Record, Slice
+from driftloop_bus.ports import Record, Slice
 
 
 class KafkaConsumer:
     """As `ports.Consumer`. While there is no connection it hears nothing, and says why."""
 
-    def __init__(
-        self,
-        common: Mapping[str, Any],
-        instance: str | None,
-        topics: Sequence[str],
-        group: str | None,
-        on_assigned: Assigned,
-        on_revoked: Assigned,
-    ) -> None:
-        self._connection = Connection(common, instance, topics, group, on_assigned, on_revoked)
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     async def poll(self, max_records: int, wait_ms: int) -> list[Slice]:
         """As `ports.Consumer`. Raises Stuck when a client that was just made anew is deaf as well."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from driftloop_bus import ports
+from driftloop_bus.kafka.connection import Connection
 from driftloop_bus.kafka.consumer import KafkaConsumer
 from driftloop_bus.kafka.ends import Ends
 from driftloop_bus.kafka.producer import KafkaProducer
@@ -45,7 +46,7 @@ class KafkaLog:
         self, topics: Sequence[str], group: str | None, on_assigned: Assigned, on_revoked: Assigned
     ) -> ports.Consumer:
         """As `ports.Log`."""
-        made = KafkaConsumer(self._common, self._instance, topics, group, on_assigned, on_revoked)
+        made = KafkaConsumer(Connection(self._common, self._instance, topics, group, on_assigned, on_revoked))
         self._open.append(made)
         return made
 
