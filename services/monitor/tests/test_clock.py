@@ -3,7 +3,7 @@
 import numpy as np
 
 from monitor.domain.ahead import AGREEING_ROWS, AHEAD_US, believed
-from monitor.domain.clock import PATIENCE_US, Clocks, advanced
+from monitor.domain.clock import MAX_STREAMS, PATIENCE_US, Clocks, advanced, bounded
 
 
 def times(*values: int) -> np.ndarray:
@@ -81,3 +81,26 @@ def test_a_stream_without_a_clock_is_held_to_what_was_declared() -> None:
     assert kept.tolist() == [False, True]
     _, kept = believed(Clocks(), "outcomes", ["m"] * 2, times(2 * AHEAD_US, 9), 0)
     assert kept.tolist() == [True, True]
+
+
+def test_streams_beyond_the_most_go_on_as_one_however_they_are_cut() -> None:
+    names = [f"m/{i}" for i in np.random.default_rng(5).integers(0, 3 * MAX_STREAMS, 2_000)]
+    found = []
+    for size in (1, 7, len(names)):
+        clocks, streams = Clocks(), list[str]()
+        for start in range(0, len(names), size):
+            part = bounded(clocks, names[start : start + size], "m/*0")
+            clocks, _ = advanced(clocks, "predictions", part, np.full(len(part), 5))
+            streams += part
+        assert set(clocks.predictions) == set(streams)
+        assert len(clocks.predictions) == MAX_STREAMS + 1
+        found.append(streams)
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_stream_of_which_nothing_is_believed_yet_takes_a_place_too() -> None:
+    clocks, kept = believed(Clocks(), "outcomes", ["m/a"], times(3 * AHEAD_US), 5)
+    assert not kept.any()
+    names = [f"m/{i}" for i in range(MAX_STREAMS)]
+    assert bounded(clocks, names, "m/*0") == [*names[:-1], "m/*0"]
+    assert bounded(Clocks(), names, "m/*0") is names

@@ -16,6 +16,6 @@ class Settings(ServiceSettings):
     http_port: int = Field(default=8083, ge=0, le=65535)
     """Port to listen on; 0: a free one."""
     max_entities: int = Field(default=1_000_000, ge=1)
-    """How many entities of views are kept in memory, about 1 KB each. Features of further ones are missing."""
+    """How many entities of views are kept in memory, about 300 bytes each. Features of further ones are missing."""
     spool_mib: int = Field(default=1024, ge=1)
     """How much may wait for Kafka on disk; beyond it the oldest predictions are dropped, and counted."""

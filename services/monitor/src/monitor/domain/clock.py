@@ -18,6 +18,9 @@ IntArray = NDArray[np.int64]
 Kind = Literal["predictions", "outcomes"]
 KINDS: Final[tuple[Kind, Kind]] = ("predictions", "outcomes")
 
+# Shards let a large model's rows be read in parallel. Who has more of them has put something else into the key, an entity perhaps,
+# and each would be a clock, a block and a round trip of its own.
+MAX_STREAMS: Final = 128
 # How far behind the other a topic that fell silent is still waited for.
 PATIENCE_US: Final = 12 * 3_600_000_000
 
@@ -59,6 +62,21 @@ class Clocks:
     def of(self, kind: Kind) -> Mapping[str, int]:
         """Stream to greatest event time, of one topic."""
         return self.predictions if kind == "predictions" else self.outcomes
+
+
+def bounded(clocks: Clocks, streams: list[str], other: str) -> list[str]:
+    """The rows' streams, the first MAX_STREAMS of a model by their names and all further ones as the stream `other`.
+
+    Which are the first, the order of the logs decides; however a log is cut, they are the same. Where all fit, it is the very
+    list that was given.
+    """
+    names = dict.fromkeys(streams)
+    known = {*clocks.partitions, *(key.partition(":")[2] for key in clocks.ahead)}
+    new = [name for name in names if name not in known]
+    if len(known) + len(new) <= MAX_STREAMS:
+        return streams
+    kept = known | set(new[: max(0, MAX_STREAMS - len(known))])
+    return [name if name in kept else other for name in streams]
 
 
 def advanced(

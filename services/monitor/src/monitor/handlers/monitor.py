@@ -19,7 +19,7 @@ from driftloop_contracts.topics import DECLARATIONS, DEPLOYMENTS, OUTCOMES, PRED
 from driftloop_kit.jobs import Done, Failed, Job, JobEnd
 from monitor.domain import deploy, policy
 from monitor.domain.ahead import believed
-from monitor.domain.clock import Kind, advanced
+from monitor.domain.clock import Kind, advanced, bounded
 from monitor.domain.losses import DAY_US
 from monitor.domain.rules import Rules
 from monitor.domain.state import ModelState
@@ -248,7 +248,11 @@ class Monitor:
 
 
 def _believed(state: ModelState, kind: Kind, batch: heard.B) -> tuple[ModelState, heard.B]:
-    """The rows whose times may be true; the others are counted and left out."""
+    """The rows whose times may be true; the others are counted and left out. Rows of too many streams go on as one."""
+    streams = bounded(state.clocks, batch.streams, f"{state.model}/*{batch.partition}")
+    if streams is not batch.streams:
+        together = np.array(streams, object) != np.array(batch.streams, object)
+        state, batch = _counted(state, f"{kind}_of_too_many_streams", together), replace(batch, streams=streams)
     begun_us = max((change.time_us for change in state.changes), default=0)
     clocks, kept = believed(state.clocks, kind, batch.streams, batch.times, begun_us)
     if not state.evicted_us and kept.any():
