@@ -16,7 +16,7 @@ from driftloop_bus.errors import BadMessage, TryAgain
 from driftloop_bus.ports import Outgoing, Record
 from driftloop_bus.testing import MemoryLog, eventually
 from driftloop_contracts.topics import OBSERVATIONS, OUTCOMES, PREDICTIONS
-from feature_store.history import History
+from feature_store.history import History, old
 from feature_store.tables import Tables
 
 GARBAGE = Outgoing(OUTCOMES.name, b"lateness", b"\xff", (("ce_id", b"g"),), partition=0)
@@ -126,6 +126,13 @@ async def test_what_gathered_but_was_not_stored_is_read_again_after_a_kill(bench
     async with bench.running():
         await bench.covered()
     assert bench.ids() == expected
+
+
+@pytest.mark.parametrize(
+    ("oldest_s", "newest_s", "due"), [(1, 1, False), (6, 0.1, False), (6, 1.1, True), (29, 0.1, False), (31, 0.1, True)]
+)
+def test_rows_wait_for_each_other_while_more_come_and_not_for_long(oldest_s: float, newest_s: float, due: bool) -> None:
+    assert old(oldest_s, newest_s) == due
 
 
 async def test_a_store_that_is_away_costs_time_and_no_row(bench: Bench) -> None:

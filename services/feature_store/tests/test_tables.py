@@ -13,7 +13,7 @@ from driftloop_bus.ports import Outgoing, Record
 from driftloop_bus.reading import read_batch
 from driftloop_contracts.topics import OUTCOMES, PREDICTIONS
 from feature_store.rows import table_of
-from feature_store.tables import Tables
+from feature_store.tables import CHECKPOINT_EACH, LOOKS_OPEN, Tables
 
 
 def rows(*outgoing: Outgoing, start: int = 0) -> Any:
@@ -58,6 +58,22 @@ def test_a_writer_that_lost_its_partition_is_refused(tables: Tables, tmp_path: P
         tables.append(PREDICTIONS.name, rows(alone(predicted(1, 1))), {0: (0, 1)})
     other.append(PREDICTIONS.name, rows(alone(predicted(2, 1)), start=1), {1: (0, 1)})
     assert len(tables.rows(PREDICTIONS.name, 2)) == 2
+
+
+def test_two_writers_of_one_table_go_on_however_often_each_opens_it_anew(tables: Tables, tmp_path: Path) -> None:
+    other = Tables((tmp_path / "with a space").as_uri())
+    for number in range(LOOKS_OPEN + 5):
+        for partition, writer in enumerate((tables, other)):
+            one = rows(alone(predicted(number, 1)), start=number)
+            writer.append(PREDICTIONS.name, one, {partition: (number, number + 1)})
+    assert [other.position(PREDICTIONS.name, partition) for partition in (0, 1)] == [LOOKS_OPEN + 5] * 2
+    assert len(tables.rows(PREDICTIONS.name, tables.versions()["predictions"])) == 2 * (LOOKS_OPEN + 5)
+
+
+def test_a_reader_begins_at_a_checkpoint_that_is_not_long_ago(tables: Tables, tmp_path: Path) -> None:
+    for number in range(CHECKPOINT_EACH + 1):
+        tables.append(PREDICTIONS.name, rows(alone(predicted(number, 1)), start=number), {0: (number, number + 1)})
+    assert (tmp_path / "with a space" / "predictions" / "_delta_log" / "_last_checkpoint").exists()
 
 
 def test_an_old_version_shows_what_was_there_then(tables: Tables) -> None:

@@ -23,8 +23,11 @@ from feature_store.tables import Tables
 TOPICS: Final = (PREDICTIONS.name, OUTCOMES.name, OBSERVATIONS.name)
 GROUP: Final = "feature_store-history"
 MAX_ROWS: Final = 20_000
-# Older rows than this wait for no others: a reader of the tables sees them after it.
-MAX_AGE_S: Final = 5.0
+# Each append is a file and a commit that every later reader pays for: while rows keep coming they wait for each other, but
+# no longer than this, and rows behind which nothing comes wait less.
+MAX_AGE_S: Final = 30.0
+ALONE_AGE_S: Final = 5.0
+LULL_S: Final = 1.0
 POLL_WAIT_MS: Final = 200
 # A packed record may hold thousands of rows.
 POLL_RECORDS: Final = 500
@@ -50,6 +53,7 @@ class History:
         self._stored: dict[TopicPartition, int] = {}
         self._waiting: dict[str, list[pa.Table]] = {topic: [] for topic in TOPICS}
         self._oldest: float | None = None
+        self._newest = 0.0
         self._asked = False
         self._consumer: Consumer | None = None
         self._trouble: str | None = None
@@ -159,12 +163,16 @@ class History:
             return  # taken away meanwhile
         if table is not None:
             self._waiting[piece.topic].append(table)
-        self._oldest = self._oldest or monotonic()
+        self._newest = monotonic()
+        self._oldest = self._oldest or self._newest
         self._read[place] = piece.end
 
     def _due(self) -> bool:
-        old = self._oldest is not None and monotonic() - self._oldest > MAX_AGE_S
-        return self.rows_waiting() >= MAX_ROWS or old or (self._asked and self._read != self._stored)
+        return (
+            self.rows_waiting() >= MAX_ROWS
+            or (self._oldest is not None and old(monotonic() - self._oldest, monotonic() - self._newest))
+            or (self._asked and self._read != self._stored)
+        )
 
     async def _flush(self) -> None:
         self._asked = False
@@ -190,6 +198,11 @@ class History:
                 self._stored[topic, partition] = end
         if self._waiting[topic] is tables:
             self._waiting[topic] = []
+
+
+def old(oldest_s: float, newest_s: float) -> bool:
+    """Whether what waits has waited long enough, by the ages of its oldest and its newest row."""
+    return oldest_s > MAX_AGE_S or (oldest_s > ALONE_AGE_S and newest_s > LULL_S)
 
 
 async def hint(consumer: Consumer, positions: Mapping[TopicPartition, int]) -> None:

@@ -23,6 +23,10 @@ from feature_store.rows import PARTITIONED_BY, SCHEMAS
 NAMES: Final = {topic: topic.split(".")[0] for topic in SCHEMAS}
 # Offsets of a partition are forgotten by Delta after this unless they move: longer than any topic keeps its records.
 KEPT: Final = timedelta(days=3650)
+# Whoever looks a table up reads the commits since its last checkpoint, each in a thread of its own.
+CHECKPOINT_EACH: Final = 10
+# A table that stays open keeps 40 KB of each commit that it has seen; opened anew it is a few KB a file.
+LOOKS_OPEN: Final = 20
 Moved = Mapping[int, tuple[int, int]]
 """Per partition the offset that the rows start at, and the one after them."""
 T = TypeVar("T")
@@ -35,7 +39,8 @@ class Tables:
         """Nothing is opened yet."""
         split = urlsplit(url)
         self._root = unquote(split.path) if split.scheme == "file" else url
-        self._open: dict[str, DeltaTable] = {}
+        self._open: dict[str, tuple[DeltaTable, int]] = {}
+        """With how often it was looked at."""
 
     def position(self, topic: str, partition: int) -> int:
         """The offset after the last row of the partition that is stored; 0 where nothing is."""
@@ -78,17 +83,23 @@ class Tables:
         write_deltalake(table, rows, mode="append", commit_properties=CommitProperties(app_transactions=marks))
 
     def _newest(self, topic: str) -> DeltaTable:
-        if topic not in self._open:
-            self._open[topic] = self._created(topic)
-        self._open[topic].update_incremental()
-        return self._open[topic]
+        table, looks = self._open.get(topic, (None, LOOKS_OPEN))
+        if table is None or looks >= LOOKS_OPEN:
+            table, looks = self._created(topic), 0
+        else:
+            table.update_incremental()
+        self._open[topic] = table, looks + 1
+        return table
 
     def _created(self, topic: str) -> DeltaTable:
         if DeltaTable.is_deltatable(self._uri(topic)):
             return DeltaTable(self._uri(topic))
         return DeltaTable.create(
             self._uri(topic), SCHEMAS[topic], mode="ignore", partition_by=[PARTITIONED_BY[topic]],
-            configuration={"delta.setTransactionRetentionDuration": f"interval {KEPT.days} days"},
+            configuration={
+                "delta.setTransactionRetentionDuration": f"interval {KEPT.days} days",
+                "delta.checkpointInterval": str(CHECKPOINT_EACH),
+            },
         )  # fmt: skip
 
     def _asked(self, work: Callable[[], T]) -> T:
