@@ -6,6 +6,7 @@ import http.client
 import json
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -20,12 +21,23 @@ ENDS_WITHIN_S: Final = 30.0
 class SteadyAsking:
     """Asks so often a second while the block runs. The ids are `client:seq`."""
 
-    def __init__(self, port: int, model: str, features: dict[str, object], account: Account, per_second: float) -> None:
+    def __init__(
+        self,
+        port: int,
+        model: str,
+        features: dict[str, object],
+        account: Account,
+        per_second: float,
+        heard: Callable[[str, bytes], None] = lambda what, said: None,
+        clients: int = CLIENTS,
+    ) -> None:
+        """heard: is given each id and what was answered with 200, in the thread of its client, before that asks again."""
         self._port, self._path, self._features, self._account = port, f"/predict/{model}", features, account
-        self._each_s = CLIENTS / per_second
+        self._heard = heard
+        self._clients, self._each_s = clients, clients / per_second
         self._stop = threading.Event()
         self._took: list[tuple[float, float]] = []
-        self._threads = [threading.Thread(target=self._ask_for_ever, args=(number,)) for number in range(CLIENTS)]
+        self._threads = [threading.Thread(target=self._ask_for_ever, args=(number,)) for number in range(clients)]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -51,7 +63,7 @@ class SteadyAsking:
 
     def _ask_for_ever(self, number: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_WITHIN_S)
-        seq, due = 0, time.monotonic() + self._each_s * number / CLIENTS
+        seq, due = 0, time.monotonic() + self._each_s * number / self._clients
         while not self._stop.is_set():
             time.sleep(max(0.0, due - time.monotonic()))
             with self._account.attempt(f"p{number}", f"p{number}", seq, f"p{number}:{seq}"):
@@ -73,3 +85,4 @@ class SteadyAsking:
         self._took.append((t, time.perf_counter() - began))
         if answer.status != http.client.OK:
             raise Refused(said.decode())
+        self._heard(what, said)

@@ -22,6 +22,9 @@ from driftloop_bus.ports import Assigned
 
 # The broker answers a fetch as soon as there is a byte. This is how long a partition that was just resumed may have to wait.
 FETCH_WAIT_MS: Final = 200
+# Who stays learns with its next heartbeat that another has come or gone: by default only after 3 s, and meanwhile nobody
+# reads what that one read.
+HEARTBEAT_MS: Final = 500
 # So often we look whether the client hears what there is; and, after so much silence, whether the broker is still there, to
 # be able to say why nothing comes.
 LOOK_AFTER_S: Final = 5.0
@@ -51,6 +54,7 @@ class Connection:
             "isolation_level": "read_committed",
             "partition_assignment_strategy": (RangePartitionAssignor,),
             "session_timeout_ms": 30_000,
+            "heartbeat_interval_ms": HEARTBEAT_MS,
             "rebalance_timeout_ms": 30_000,
             "max_poll_interval_ms": 60_000,
             "request_timeout_ms": REQUEST_MS,
