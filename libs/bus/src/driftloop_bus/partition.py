@@ -51,6 +51,8 @@ class Partition(Generic[H]):
     """What was read with the slice and comes after it, while records are taken one by one."""
     most: int | None = None
     """How many records a slice may have, where more of them did not get through in their time."""
+    hint: int | None = None
+    """The next offset, where the broker was not told of it yet."""
     handled_ms: int | None = None
     """When the last record that is handled was appended."""
 
@@ -122,4 +124,4 @@ class Partition(Generic[H]):
     def drop(self, reason: str, until: float) -> None:
         """Somebody else's now; claimed again at `until` if it is still assigned to us."""
         self.well()
-        self.claim, self.retry_at, self.reason = None, until, reason
+        self.claim, self.hint, self.retry_at, self.reason = None, None, until, reason

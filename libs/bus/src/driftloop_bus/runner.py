@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Generic
 
-from driftloop_bus.backoff import Backoff
-from driftloop_bus.errors import BadMessage, Fenced, TryAgain
+from driftloop_bus.assignment import Assignment
+from driftloop_bus.errors import Fenced, TryAgain
 from driftloop_bus.failpoints import failpoint
 from driftloop_bus.flood import Gauge
-from driftloop_bus.handling import Cut, Handling, flood_in
+from driftloop_bus.flow import Flow
+from driftloop_bus.handling import Cut, Handling
 from driftloop_bus.lag import Standing
 from driftloop_bus.observer import Note, Observer, unobserved
 from driftloop_bus.partition import Partition
@@ -33,12 +34,10 @@ __all__ = ["Runner", "every", "on", "on_batch", "on_every"]
 HOT_RECORDS: Final = 5_000
 CONTROL_RECORDS: Final = 500
 POLL_WAIT_MS: Final = 500
-# A woken zombie that claims at once evicts the rightful owner: it waits until the group has surely noticed.
+# A woken zombie waits until the group has surely noticed.
 SESSION_TIMEOUT_S: Final = 30.0
 HINT_EACH_S: Final = 1.0
 HINT_DEADLINE_S: Final = 2.0
-# A partition that is not released in time only makes its next owner more careful.
-RELEASE_DEADLINE_S: Final = 1.0
 
 
 class Runner(Generic[H]):
@@ -73,12 +72,11 @@ class Runner(Generic[H]):
         self._handling = Handling(service, self._group, version, handlers)
         self._ticks = Ticks(self._plan.ticks, ledger, self._handling, wake, observe)
         self._max_records = max_records or (HOT_RECORDS if self._plan.batches else CONTROL_RECORDS)
-        self._rejoin_after_s, self._chance = rejoin_after_s, chance or random.Random()
+        self._ours: Assignment[H] = Assignment(ledger, observe, rejoin_after_s, chance or random.Random())
         self._poll_wait_s = poll_wait_ms / 1000
-        self._parts: dict[TopicPartition, Partition[H]] = {}
-        self._not_before: dict[TopicPartition, float] = {}
         self._consumer: Consumer | None = None
-        self._hints: dict[TopicPartition, int] = {}
+        self._flow: Flow[H]
+        """There once there is a consumer."""
         self._hint_at = 0.0
         self._stopping = asyncio.Event()
 
@@ -89,18 +87,20 @@ class Runner(Generic[H]):
                 await self._ticks.due()
                 await asyncio.sleep(self._ticks.wait_s(self._poll_wait_s))
             return
-        self._consumer = await self._log.consumer(self._plan.topics(), self._group, self._assigned, self._revoked)
+        self._consumer = await self._log.consumer(
+            self._plan.topics(), self._group, self._ours.assigned, self._ours.revoked
+        )
+        self._flow = Flow(self._consumer, self._ours, self._observe)
         alive = False
         try:
             while not self._stopping.is_set():
                 await self._round(self._consumer)
             await self._hint(self._consumer, force=True)
-            await self._release(list(self._parts.values()))
+            await self._ours.release(self._ours.all())
             alive = True
         finally:
             if not alive:
-                # Who dies lets go of nothing: its successor is to know that it was here.
-                self._parts.clear()
+                self._ours.forget()
             await self._consumer.close()
 
     def stop(self) -> None:
@@ -110,27 +110,27 @@ class Runner(Generic[H]):
     def positions(self) -> dict[str, dict[int, int]]:
         """The next offset of each partition that is ours: everything before it has its effects."""
         found: dict[str, dict[int, int]] = {}
-        for part in self._parts.values():
+        for part in self._ours.all():
             if part.claim is not None:
                 found.setdefault(part.topic, {})[part.number] = part.claim.next_offset
         return found
 
     def standings(self) -> dict[TopicPartition, Standing]:
         """Where each partition that is ours stands: what its lag is reckoned from."""
-        ours = [(part, part.claim) for part in self._parts.values() if part.claim is not None]
+        ours = [(part, part.claim) for part in self._ours.all() if part.claim is not None]
         return {part.place: part.standing(claim.next_offset) for part, claim in ours}
 
     def paused(self) -> dict[TopicPartition, str]:
         """Partitions that stand still until a person resumes them, with the reason."""
-        return {part.place: part.stopped for part in self._parts.values() if part.stopped}
+        return {part.place: part.stopped for part in self._ours.all() if part.stopped}
 
     def resume(self, topic: str, partition: int) -> bool:
         """The partition goes on where it stood; its flood is forgotten. False, and nothing else, where it was not paused."""
-        part = self._parts.get((topic, partition))
+        part = self._ours.get(topic, partition)
         if part is None or not part.stopped or self._consumer is None:
             return False
         part.stopped, part.gauge = "", Gauge()
-        self._rewind(self._consumer, part)
+        self._flow.go_on(part)
         return True
 
     @property
@@ -138,83 +138,41 @@ class Runner(Generic[H]):
         """Why something that could go on does not, for people; None when all is well."""
         if self._consumer is not None and self._consumer.waiting_for:
             return self._consumer.waiting_for
-        return next((f"{part}: {part.reason}" for part in self._parts.values() if part.reason), None)
+        return next((f"{part}: {part.reason}" for part in self._ours.all() if part.reason), None)
 
     async def _round(self, consumer: Consumer) -> None:
-        for part in self._unclaimed():
+        for part in self._ours.unclaimed():
             await self._claim(consumer, part)
         for one in await consumer.poll(self._max_records, self._wait_ms()):
             failpoint("runner.after_fetch")
-            self._take(consumer, one)
+            self._take(one)
         now = time.monotonic()
         # A hot topic's thousands must not hold up a decision: the shortest slices first.
-        due = [part for part in self._parts.values() if part.is_due(now)]
+        due = [part for part in self._ours.all() if part.is_due(now)]
         for part in sorted(due, key=Partition.length):
-            if self._is_ours(part) and not self._stopping.is_set():
-                await self._turn(consumer, part)
+            if self._ours.holds(part) and not self._stopping.is_set():
+                await self._turn(part)
         await self._ticks.due()
         await self._hint(consumer)
 
-    # What is ours
-
-    async def _assigned(self, partitions: Collection[TopicPartition]) -> None:
-        for place in partitions:
-            part = self._parts[place] = Partition(*place, Backoff(chance=self._chance))
-            if (until := self._not_before.get(place, 0.0)) > time.monotonic():
-                part.drop(f"{part} was claimed by another while it was ours", until)
-
-    async def _revoked(self, partitions: Collection[TopicPartition]) -> None:
-        # What is being handled goes on: if a successor claims the partition first, the commit is fenced.
-        gone = [self._parts.pop(place) for place in partitions if place in self._parts]
-        for part in gone:
-            self._hints.pop(part.place, None)
-        await self._release(gone)
-
-    async def _release(self, parts: Collection[Partition[H]]) -> None:
-        """Whoever comes next need not be careful. Who finds another's claim instead was asleep, and holds back for a while."""
-        try:
-            async with asyncio.timeout(RELEASE_DEADLINE_S):
-                for part in parts:
-                    if part.claim is not None:
-                        await self._let_go(part, part.claim)
-        except (TryAgain, TimeoutError) as error:
-            self._observe(Note("waiting", reason=f"not released: {error}", error=error))
-
-    async def _let_go(self, part: Partition[H], claim: Claim) -> None:
-        try:
-            await self._ledger.current(claim)
-        except Fenced:
-            self._not_before[part.place] = time.monotonic() + self._rejoin_after_s
-            return
-        await self._ledger.release(claim)
-
-    def _is_ours(self, part: Partition[H]) -> bool:
-        return self._parts.get(part.place) is part
-
-    def _unclaimed(self) -> list[Partition[H]]:
-        now = time.monotonic()
-        return [
-            part for part in self._parts.values() if part.claim is None and part.retry_at <= now and not part.stopped
-        ]
-
     async def _claim(self, consumer: Consumer, part: Partition[H]) -> None:
-        self._pause(consumer, part)
+        self._flow.pause(part)
         try:
             claim = await self._ledger.claim(*part.place)
             end = await self._end(consumer, claim)
         except TryAgain as error:
-            self._postpone(consumer, part, error)
+            self._flow.postponed(part, error)
             return
-        if not self._is_ours(part):
+        if not self._ours.holds(part):
             return
         part.claim = claim
         self._observe(Note("claimed", *part.place, offset=claim.next_offset))
         self._look_out(part, claim)
         if end < claim.next_offset:
-            self._gap(consumer, part, f"the log ends at {end}, handled was up to {claim.next_offset}")
+            self._flow.gap(part, f"the log ends at {end}, handled was up to {claim.next_offset}")
         else:
             part.well()
-            self._rewind(consumer, part)
+            self._flow.go_on(part)
 
     async def _end(self, consumer: Consumer, claim: Claim) -> int:
         try:
@@ -232,22 +190,22 @@ class Runner(Generic[H]):
 
     # One slice
 
-    def _take(self, consumer: Consumer, one: Slice) -> None:
-        part = self._parts.get((one.topic, one.partition))
+    def _take(self, one: Slice) -> None:
+        part = self._ours.get(one.topic, one.partition)
         if part is None or part.claim is None or part.slice is not None or part.stopped:
             # Read again later: whoever lets the partition go on seeks first.
             if part is not None and part.claim is None:
-                self._pause(consumer, part)
+                self._flow.pause(part)
             return
         if one.start < part.claim.next_offset:
-            self._gap(consumer, part, f"the log goes on at {one.start}, handled was up to {part.claim.next_offset}")
+            self._flow.gap(part, f"the log goes on at {one.start}, handled was up to {part.claim.next_offset}")
             return
         if part.careful:
-            self._pause(consumer, part)
+            self._flow.pause(part)
             part.begin_first(one.records)
             return
         if part.most is not None and len(one.records) > part.most:
-            self._pause(consumer, part)
+            self._flow.pause(part)
             one = Slice(part.topic, part.number, one.records[: part.most])
         part.begin(one, prepare(self._plan, one.records))
         self._cut_at_flood(part)
@@ -265,11 +223,11 @@ class Runner(Generic[H]):
             part.slice = Slice(part.topic, part.number, part.slice.records[:records])
             part.work = prepare(self._plan, part.slice.records)
 
-    async def _turn(self, consumer: Consumer, part: Partition[H]) -> None:
+    async def _turn(self, part: Partition[H]) -> None:
         """The slice of the partition has its effects, or waits for its next turn, or is dropped."""
         started = time.monotonic()
         try:
-            if part.unsure and not await self._still_to_do(consumer, part):
+            if part.unsure and not await self._still_to_do(part):
                 return
             if part.work is None:
                 part.work = await self._begun(part)
@@ -278,17 +236,17 @@ class Runner(Generic[H]):
             part.unsure = True
             if (fewer := part.spare(time.monotonic() - started)) is not None:
                 self._shorten(part, fewer)
-            self._postpone(consumer, part, error)
+            self._flow.postponed(part, error)
             await self._survived(part)
         except Fenced as error:
-            self._fence(consumer, part, error)
+            self._flow.fenced(part, error)
         except Cut as cut:
             self._shorten(part, cut.records)
         except Exception as error:  # noqa: BLE001  # a bug: tried again, narrowed, parked
-            self._failed(consumer, part, error)
+            self._flow.failed(part, error)
             await self._survived(part)
         else:
-            self._done(consumer, part, time.monotonic() - started)
+            self._done(part, time.monotonic() - started)
 
     async def _begun(self, part: Partition[H]) -> Work[H]:
         """The one record of a careful slice, looked at only after it was noted who is looked at; or parked without a look."""
@@ -303,9 +261,9 @@ class Runner(Generic[H]):
         """A record that was taken alone and only failed has killed nobody; it is begun anew at its next turn."""
         if part.careful and part.claim is not None:
             part.claim, part.work = replace(part.claim, deaths=0), None
-            await self._release([part])
+            await self._ours.release([part])
 
-    async def _still_to_do(self, consumer: Consumer, part: Partition[H]) -> bool:
+    async def _still_to_do(self, part: Partition[H]) -> bool:
         """After a commit whose outcome is unknown: False when it happened, and the partition goes on behind it."""
         assert part.claim is not None
         assert part.slice is not None
@@ -316,7 +274,7 @@ class Runner(Generic[H]):
         part.claim = stored
         self._wake()
         part.well()
-        self._rewind(consumer, part)
+        self._flow.go_on(part)
         return False
 
     async def _handle(self, part: Partition[H]) -> None:
@@ -334,7 +292,7 @@ class Runner(Generic[H]):
             failpoint("runner.before_commit")
         failpoint("runner.after_commit")
 
-    def _done(self, consumer: Consumer, part: Partition[H], seconds: float) -> None:
+    def _done(self, part: Partition[H], seconds: float) -> None:
         assert part.slice is not None
         one = part.slice
         self._observe(Note("handled", *part.place, offset=one.end, records=len(one.records), seconds=seconds))
@@ -348,76 +306,33 @@ class Runner(Generic[H]):
         part.gauge, _ = part.gauge.after(one.records, {parked.record.offset for parked in part.parked})
         part.grow(seconds, self._max_records)
         part.finish(one.end)
-        self._hints[part.place] = one.end
+        part.hint = one.end
         if part.gauge.flooded:
-            self._flood(consumer, part, one)
+            self._flow.flooded(part, one)
         elif part.paused and not part.length():
-            self._rewind(consumer, part)
-
-    # What can go wrong
-
-    def _postpone(self, consumer: Consumer, part: Partition[H], error: TryAgain) -> None:
-        part.wait(error.message)
-        self._pause(consumer, part)
-        self._observe(Note("tried_again", *part.place, reason=error.message, error=error))
-
-    def _failed(self, consumer: Consumer, part: Partition[H], error: Exception) -> None:
-        part.failures += 1
-        if isinstance(error, BadMessage):
-            # The record itself is refused: the next attempt, at once, finds and parks it.
-            self._pause(consumer, part)
-            return
-        part.wait(f"{type(error).__name__}: {error}")
-        self._pause(consumer, part)
-        self._observe(Note("bug", *part.place, reason=str(error), error=error))
-
-    def _fence(self, consumer: Consumer, part: Partition[H], error: Fenced) -> None:
-        self._pause(consumer, part)
-        self._not_before[part.place] = until = time.monotonic() + self._rejoin_after_s
-        part.drop(error.message, until)
-        self._hints.pop(part.place, None)
-        self._observe(Note("fenced", *part.place, reason=error.message, error=error))
-
-    def _flood(self, consumer: Consumer, part: Partition[H], one: Slice) -> None:
-        alarm = flood_in(one, part.gauge)
-        part.well()
-        part.stopped = alarm.message
-        self._pause(consumer, part)
-        self._observe(Note("flooded", *part.place, reason=alarm.message, error=alarm))
-
-    def _gap(self, consumer: Consumer, part: Partition[H], reason: str) -> None:
-        part.stopped = f"{part}: OffsetGap: {reason}; a person must say where to go on"
-        self._pause(consumer, part)
-        self._observe(Note("gap", *part.place, reason=part.stopped))
-
-    def _rewind(self, consumer: Consumer, part: Partition[H]) -> None:
-        if part.claim is not None and self._is_ours(part):
-            consumer.seek(*part.place, part.claim.next_offset)
-            consumer.resume([part.place])
-            part.paused = False
-
-    def _pause(self, consumer: Consumer, part: Partition[H]) -> None:
-        consumer.pause([part.place])
-        part.paused = True
+            self._flow.go_on(part)
 
     # What goes on beside it
 
     def _wait_ms(self) -> int:
         """As long as a poll may wait before something else is due."""
         now = time.monotonic()
-        waiting = [part.retry_at - now for part in self._parts.values() if part.retry_at > now]
-        if any(part.is_due(now) for part in self._parts.values()):
+        waiting = [part.retry_at - now for part in self._ours.all() if part.retry_at > now]
+        if any(part.is_due(now) for part in self._ours.all()):
             return 0
         return max(1, int(self._ticks.wait_s(min([self._poll_wait_s, *waiting])) * 1000))
 
     async def _hint(self, consumer: Consumer, *, force: bool = False) -> None:
         now = time.monotonic()
-        if not self._hints or (now < self._hint_at and not force):
+        hinted = {part.place: part.hint for part in self._ours.all() if part.hint is not None}
+        if not hinted or (now < self._hint_at and not force):
             return
-        hints, self._hints, self._hint_at = self._hints, {}, now + HINT_EACH_S
+        self._hint_at = now + HINT_EACH_S
+        for part in self._ours.all():
+            part.hint = None
         failpoint("runner.before_hint")
         try:
-            await asyncio.wait_for(consumer.hint(hints), HINT_DEADLINE_S)
+            await asyncio.wait_for(consumer.hint(hinted), HINT_DEADLINE_S)
             failpoint("runner.after_hint")
         except (TryAgain, TimeoutError) as error:
-            self._observe(Note("hint_lost", records=len(hints), reason=str(error), error=error))
+            self._observe(Note("hint_lost", records=len(hinted), reason=str(error), error=error))
