@@ -18,18 +18,12 @@ import httpx
 import numpy as np
 import pytest
 import uvloop
-from tests.load.by_hand import COEFFICIENTS, FEATURES, MODEL, fresh_topic
+from tests.load.by_hand import FEATURES, MODEL, fresh_topic
 from tests.load.costs import Cell, Table, cpu_s, scale, settle
 from tests.load.driver import drive, request
+from tests.load.served import deployed
 
-from driftloop_artifacts import ArtifactStore
-from driftloop_bus.testing import publish
-from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ServedVersion
-from driftloop_contracts.documents import ModelDeclaration
 from driftloop_kit.testing import free_port
-from driftloop_models import Encoder, Linear, TableModel, save
-from driftloop_models.fields import NumberField
-from serving.testing import NOON, an_event
 from serving.testing.process import ServingProcess
 
 pytestmark = pytest.mark.stack
@@ -88,7 +82,7 @@ def servers(kafka: str, tmp_path: Path) -> Iterator[list[Server]]:
             ),
         ]
         serving = stack.enter_context(ServingProcess(kafka, tmp_path))
-        uvloop.run(_deployed(serving))
+        uvloop.run(deployed(serving))
         started.append(Server(OURS, serving.port, serving.process.pid))
         for server in started:
             _wait_for(server)
@@ -150,21 +144,3 @@ def _wait_for(server: Server) -> None:
         except OSError:
             time.sleep(0.05)
     raise AssertionError(f"{server.name} did not start")
-
-
-async def _deployed(serving: ServingProcess) -> None:
-    """The linear model answers."""
-    fields = tuple(NumberField(name, "number", fill=0.0, center=0.0, scale=1.0, flagged=False) for name in FEATURES)
-    model = TableModel(Encoder("one_hot", fields), Linear(COEFFICIENTS, np.zeros(1)), "binary", (False, True))
-    digest = str(await ArtifactStore.open(serving.artifacts).put(save(model)))
-    features = dict.fromkeys(FEATURES, "number")
-    document = ModelDeclaration.model_validate(
-        {"model": MODEL, "owner": "ops", "task": "binary", "features": features, "train": {"entry": "load.train:train"}}
-    )
-    champion = ServedVersion(
-        version="1", artifact_digest=digest, artifact_format="driftloop-table-model", features=features, since=NOON
-    )
-    declared = ModelDeclared(model=MODEL, document=document, digest="sha256:0", applied_by="ops")
-    deployed = DeploymentChanged(model=MODEL, revision=1, champion=champion, challengers=[], reason="first")
-    await publish(serving.kafka, "registry", an_event(declared), an_event(deployed))
-    await serving.eventually_serves(MODEL, "1")
