@@ -131,7 +131,7 @@ def lines_of(path: Path) -> list[Line]:
 def declared() -> Sequence[AnyEvent]:
     """The clients' models, as the registry tells of them: each with a version that answers."""
     now = datetime.now(UTC)
-    return [event for number in range(CLIENTS) for event in _model(f"c{number}", now)]
+    return [event for number in range(CLIENTS) for event in model(f"c{number}", now)]
 
 
 def _event(model: str, what: str) -> AnyEvent:
@@ -141,7 +141,8 @@ def _event(model: str, what: str) -> AnyEvent:
     return first(made, id=what, time=datetime.now(UTC))
 
 
-def _model(name: str, now: datetime) -> list[AnyEvent]:
+def model(name: str, now: datetime) -> list[AnyEvent]:
+    """Declared, with a version that answers."""
     document = ModelDeclaration.model_validate({
         "model": name, "owner": "ops", "task": "binary", "features": {"x": "number"}, "train": {"entry": "flow:train"}
     })  # fmt: skip

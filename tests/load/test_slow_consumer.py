@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from tests.faults.report import Report
 from tests.faults.results import size
 from tests.faults.verdict import Effect, judge
 from tests.load.flow import BATCH, Flow, declared, lines_of
+from tests.load.watching import MIB, metrics
 
 from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.testing import everything, publish
@@ -43,7 +44,6 @@ LOOK_EACH_S: Final = 1.0
 # Half a second is what the service's look at the log's ends may be old: of a lag of few seconds it is more than the bound.
 COMPARED_FROM_S: Final = 20.0
 WITHIN_S: Final = 900.0
-MIB: Final = 2**20
 # As a database does whose disk has become slow: each row of a batch takes its time, and everything else goes on.
 _SLOWNESS: Final = """
 CREATE TABLE slowness (seconds double precision NOT NULL);
@@ -82,7 +82,7 @@ class Seen:
             self.records_error.append(off(said.records, before.records, after.records))
             self.seconds_error.append(off(said.seconds, before.seconds, after.seconds))
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, Any]:
         """As they are reported; `compared` with a minus, since at least so many are asked for."""
         seconds, records = 100 * max(self.seconds_error, default=1.0), 100 * max(self.records_error, default=1.0)
         return {
@@ -134,11 +134,11 @@ class World:
 
     async def said(self) -> Behind:
         """By its metrics."""
-        text = (await asyncio.to_thread(self.monitor.get, "/metrics")).text
         label = f'{{topic="{PREDICTIONS.name}"}}'
-        return Behind(
-            int(_metric(text, f"driftloop_lag_records{label}")), _metric(text, f"driftloop_lag_seconds{label}")
+        records, seconds = await asyncio.to_thread(
+            metrics, self.monitor, f"driftloop_lag_records{label}", f"driftloop_lag_seconds{label}"
         )
+        return Behind(int(records), seconds)
 
     def rss(self) -> int:
         """Bytes of the monitor that are in memory."""
@@ -172,7 +172,7 @@ def test_a_slow_consumer(
     )  # fmt: skip
 
 
-async def slowed(stack: LocalStack, kafka: str, url: str, folder: Path, path: Path) -> tuple[Seen, dict[str, float]]:
+async def slowed(stack: LocalStack, kafka: str, url: str, folder: Path, path: Path) -> tuple[Seen, dict[str, Any]]:
     """A whole run: at full speed, slow, and caught up again."""
     slow_s = SLOW_S[size()]
     async with monitored(stack, kafka, url, folder, path) as world:
@@ -226,11 +226,6 @@ async def counted_in_blocks(kafka: str, url: str) -> int:
     await log.close()
     open_rows = int(await asked(url, "SELECT coalesce(sum((block->>'timed')::int), 0) FROM block"))
     return open_rows + sum(one.n for one in taken if one.signal == "latency_ms")
-
-
-def _metric(text: str, name: str) -> float:
-    found: Mapping[str, str] = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    return float(found.get(name, "0"))
 
 
 def test_a_wrong_lag_is_seen() -> None:
