@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.load.trend import MIB, Sample, Samples, slope, trend
+from tests.load.trend import BREATH, MIB, Sample, Samples, slope, trend
 
 AN_HOUR = [float(t) for t in range(0, 3000, 10)]
 
@@ -46,8 +46,8 @@ def test_one_moment_has_no_slope() -> None:
 
 def test_a_sample_is_of_a_process_that_is_there_and_is_on_the_disk(tmp_path: Path) -> None:
     samples = Samples(tmp_path / "new" / "samples.jsonl")
-    samples.take({"me": os.getpid()}, lambda _: 3)
-    time.sleep(0.2)
-    samples.take({"me": os.getpid()}, lambda _: 3)
-    assert samples.path.read_text().count('"part": "me"') == 2
+    for _ in range(BREATH + 1):
+        samples.take({"me": os.getpid()}, lambda _: 3)
+        time.sleep(0.1)
+    assert samples.path.read_text().count('"part": "me"') == BREATH + 1
     assert samples.trends(0)["me"].rss_mib > 1

@@ -14,6 +14,8 @@ import psutil
 
 MIB: Final = float(2**20)
 TEN_MINUTES_S: Final = 600.0
+# Connections, threads and tasks come and go with each request: of so many samples in a row the lowest is what stays.
+BREATH: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,10 @@ def trend(samples: Sequence[Sample]) -> Trend:
     times = [one.t for one in samples]
     span_s = max(times) - min(times)
     rss = slope(times, [one.rss / MIB for one in samples])
+    low = [samples[at : at + BREATH] for at in range(0, len(samples), BREATH)]
     fds, threads, tasks = (
-        slope(times, [getattr(one, what) for one in samples]) * span_s for what in ("fds", "threads", "tasks")
+        slope([ones[0].t for ones in low], [min(getattr(one, what) for one in ones) for ones in low]) * span_s
+        for what in ("fds", "threads", "tasks")
     )
     return Trend(
         round(float(np.median([one.rss for one in samples])) / MIB, 1), round(rss * TEN_MINUTES_S, 2),
