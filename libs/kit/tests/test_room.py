@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
+import uvloop
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from libs.kit.tests.test_http import served, toy_api
 
 from driftloop_bus.errors import Refused
 from driftloop_kit.http import protocol, room
+from driftloop_kit.http.server import listeners, listening_socket
 from driftloop_kit.service import Context
 
 HEAD = b"POST /bytes HTTP/1.1\r\nhost: localhost\r\n"
@@ -99,10 +102,31 @@ async def test_what_is_beyond_is_refused_at_once_and_says_when(monkeypatch: pyte
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         for path in ("/live", "/ready", "/metrics"):
             assert (await client.get(path)).status_code == 200
+        assert (await client.head("/refused")).status_code == 503
+        counted = int(float((await client.get("/metrics")).text.split('requests_total{status="503"} ')[1].split()[0]))
+        assert (await client.get("/refused", headers={"connection": "close"})).status_code == 503
+        assert f'requests_total{{status="503"}} {counted + 1}.0' in (await client.get("/metrics")).text
         let_go.set()
         assert [answer.status_code for answer in await asyncio.gather(*asking)] == [200, 200]
         for _ in range(10):
             assert (await client.post("/hot", content=b"1")).status_code == 200
+
+
+async def test_a_crowd_in_one_connection_is_refused_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "MAX_WORKING", 1)
+    let_go = asyncio.Event()
+    async with served(slow_api(let_go)) as client, opened(client, 1) as (crowd,):
+        asking = asyncio.create_task(client.get("/slow"))
+        await until(client, "/refused", 503)
+        crowd[1].write(
+            b"GET /refused HTTP/1.1\r\nhost: localhost\r\n\r\n" * 3000
+            + b"GET /live HTTP/1.1\r\nhost: localhost\r\n\r\n"
+        )
+        for _ in range(3000):
+            assert (await said(crowd)).startswith(b"HTTP/1.1 503")
+        assert (await said(crowd)).startswith(b"HTTP/1.1 200")
+        let_go.set()
+        assert (await asking).status_code == 200
 
 
 async def test_an_answer_without_an_end_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +145,7 @@ async def test_whoever_says_another_time_says_when() -> None:
 
 
 async def test_who_drips_a_body_takes_no_place_and_goes_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MAX_WORKING", 1)
+    monkeypatch.setattr(room, "MAX_WORKING", 2)
     monkeypatch.setattr(room, "MAX_ARRIVING", 2)
     async with served() as client, opened(client, 3) as drips:
         for connection in drips[:2]:
@@ -181,6 +205,7 @@ async def test_who_goes_on_sending_after_the_answer_is_cut_off(monkeypatch: pyte
 
 async def test_who_was_never_served_makes_place_for_new_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 10)
+    monkeypatch.setattr(protocol, "GRACE_CONNECTIONS", 5)
     monkeypatch.setattr(protocol, "CLOSED_AT_ONCE", 2)
     let_go = asyncio.Event()
     ask = b"GET /live HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -195,3 +220,28 @@ async def test_who_was_never_served_makes_place_for_new_connections(monkeypatch:
                 assert (await client.get("/live")).status_code == 200
             let_go.set()
             assert (await said(busy)).startswith(b"HTTP/1.1 200")
+
+
+async def test_who_came_new_is_not_behind_a_crowd_of_turns() -> None:
+    """uvloop accepts one connection a turn of the loop and listener; a busy server's turns are long."""
+    bound = listening_socket("127.0.0.1", 0)
+    made: list[asyncio.BaseTransport] = []
+
+    class Made(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            made.append(transport)
+
+    async def turns() -> int:
+        loop = asyncio.get_running_loop()
+        for one in listeners(bound):
+            await loop.create_server(Made, sock=one)
+        callers = [socket.create_connection(bound.getsockname()) for _ in range(64)]
+        passed = 0
+        while len(made) < len(callers) and passed < 1000:
+            passed += 1
+            await asyncio.sleep(0)
+        for caller in (*callers, *made):
+            caller.close()
+        return passed
+
+    assert await asyncio.to_thread(uvloop.run, turns()) < 32

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 H = TypeVar("H")
 
 
-def build_app(service: Service[H], context: Context[H], telemetry: Telemetry) -> ASGIApp:
+def build_app(service: Service[H], context: Context[H], telemetry: Telemetry) -> Guard:
     """Guard, pages, hot paths, partitions, door: in this order."""
     app: ASGIApp = _nowhere if service.api is None else door(service.api(context), context)
     app = Partitions(app, context)

@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from driftloop_kit.http.errors import KNOWN, say_error
 from driftloop_kit.http.exchange import Exchange
-from driftloop_kit.http.room import Full, Room
+from driftloop_kit.http.room import EXPECTED, WATCHED_PATHS, Full, Room
 from driftloop_kit.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 BODY_LIMIT: Final = 1024 * 1024
 OPEN_PATHS: Final = frozenset(("/live", "/ready"))
-# Answered at once however much is asked: who watches must see most when there is too much.
-WATCHED_PATHS: Final = OPEN_PATHS | {"/metrics"}
 MAX_HOSTS_KEPT: Final = 1000
 
 
@@ -56,7 +55,7 @@ class Guard:
         self._app = app
         self._rules = rules
         self._telemetry = telemetry
-        self._room = Room()
+        self.room = Room(partial(self._count, 503))
         self._took = telemetry.timer("driftloop_http_seconds")
         self._counts: dict[int, Callable[[], None]] = {}
         self._hosts: dict[bytes, bool] = {}
@@ -65,7 +64,9 @@ class Guard:
         """Passes on what may pass; answers the rest."""
         if scope["type"] != "http":
             raise RuntimeError(f"only HTTP is spoken here, got {scope['type']}")
-        began, exchange = perf_counter(), Exchange(receive, send, self._room)
+        if scope.pop(EXPECTED, False):
+            self.room.came()
+        began, exchange = perf_counter(), Exchange(receive, send, self.room)
         try:
             self._admit(scope, exchange)
             await self._app(scope, exchange.receive if exchange.left is not None else receive, exchange.send)

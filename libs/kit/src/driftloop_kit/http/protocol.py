@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import resource
 from heapq import nsmallest
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from driftloop_kit.http.errors import RETRY_AFTER_S
+from driftloop_kit.http.room import EXPECTED, FULL, WATCHED_PATHS, Room
 
 # From the connection, or from a request's first byte, to the end of its headers.
 HEADERS_WITHIN_S: Final = 10.0
@@ -17,16 +20,25 @@ MIN_BYTES_A_LOOK: Final = 100 * 1024
 MAX_HEADER_BYTES: Final = 32 * 1024
 # Who was answered before all of its body had come may go on sending for so long, so that it reads the answer.
 LINGER_S: Final = 5.0
-# Below what a process may open by default, files and connections of other kinds besides.
-MAX_CONNECTIONS: Final = min(800, resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 3 // 4)
+# Below what a process may open, files and connections of other kinds besides.
+MAX_CONNECTIONS: Final = min(2_000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 7 // 10)
 CLOSED_AT_ONCE: Final = 20
+# Who came so lately may have asked already, unread yet on a busy machine; so many more may be there for its sake.
+GRACE_S: Final = 3.0
+GRACE_CONNECTIONS: Final = MAX_CONNECTIONS // 5
+_SAID: Final = b'{"error":"%s"}' % FULL.encode()
+_REFUSAL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: %d\r\nretry-after: %d\r\n"
+    % (len(_SAID), RETRY_AFTER_S)
+)
 
 
 class Protocol(HttpToolsProtocol):
     """A request that comes in one packet never meets a timer."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, room: Room, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._room = room
         self._timer: asyncio.TimerHandle | None = None
         self._part: Literal["none", "headers", "body"] = "none"
         self._bytes = 0
@@ -81,10 +93,34 @@ class Protocol(HttpToolsProtocol):
             self._timer = self.loop.call_later(LINGER_S, self._close)
         super().on_response_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Who would find no place is refused here and now: at a fifth of the cost, a crowd leaves time for those inside."""
+        watched = cycle.scope["path"] in WATCHED_PATHS
+        expected = cast(dict[str, Any], cycle.scope)[EXPECTED] = not watched and self._room.expect()
+        # In the midst of a pipeline, and without a body to say it in, the guard refuses.
+        if not (watched or expected or self.pipeline or cycle.scope["method"] == "HEAD"):
+            self._refuse(cycle)
+            return
+        super()._start_asgi_task(cycle, app)
+
+    def _refuse(self, cycle: RequestResponseCycle) -> None:
+        self._room.refused()
+        cycle.response_started = cycle.response_complete = True
+        ending = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        self.transport.write(_REFUSAL + ending + _SAID)
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+
     def _make_room(self) -> None:
-        """Who is being answered stays before who waits, who was served before who never was, the newer before the older."""
-        others = [one for one in self.connections if one is not self and isinstance(one, Protocol)]
-        for one in nsmallest(CLOSED_AT_ONCE, others, key=Protocol._worth):
+        """Who was never served goes before who was, who waits before who is being answered, the older before the newer."""
+        young = 0.0 if len(self.connections) > MAX_CONNECTIONS + GRACE_CONNECTIONS else GRACE_S
+        until = self.loop.time() - young
+        others = [
+            one for one in self.connections if isinstance(one, Protocol) and one is not self and one._since <= until
+        ]
+        least = nsmallest(CLOSED_AT_ONCE, others, key=Protocol._worth)
+        for one in [one for one in least if not any(one._worth()[:2])] or least[:1]:
             self.connections.discard(one)
             one._close()
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from starlette.exceptions import HTTPException
 
 from driftloop_kit.http.errors import RETRY_AFTER_S
 
-# Waited for together, they take less time than callers are ready to wait; the pools have a few connections each.
-MAX_WORKING: Final = 128
+# Waited for together, they take less time than callers are ready to wait; and what came while a busy machine left us out
+# for a second is not refused. Who waits for a database as well waits for its pool, which has a deadline.
+MAX_WORKING: Final = 256
+# Answered at once however much is asked: who watches must see most when there is too much.
+WATCHED_PATHS: Final = frozenset(("/live", "/ready", "/metrics"))
 # Requests whose body is not whole yet. They cost memory alone, so more of them fit, but not for as long as they like.
 MAX_ARRIVING: Final = 256
 MAX_HELD_BYTES: Final = 32 * 1024**2
 # Bodies that may be longer than this are read in pieces, and not held.
 MAX_HELD_EACH: Final = 8 * 1024**2
+FULL: Final = "too much is asked at once"
+EXPECTED: Final = "driftloop.expected"
+"""Stands in the scope of a request that `Room.expect` let in."""
 
 
 class Guest(Protocol):
@@ -30,7 +37,7 @@ class Full(HTTPException):
     """503: another time."""
 
     def __init__(self) -> None:
-        super().__init__(503, "too much is asked at once", {"retry-after": str(RETRY_AFTER_S)})
+        super().__init__(503, FULL, {"retry-after": str(RETRY_AFTER_S)})
 
 
 class Room:
@@ -40,10 +47,23 @@ class Room:
     arriving longest makes place for the next.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, refused: Callable[[], None] = lambda: None) -> None:
+        """refused: hears of each request that was refused before it came in."""
+        self.refused = refused
+        self._expected = 0
         self._working = 0
         self._held_bytes = 0
         self._arriving: dict[Guest, None] = {}
+
+    def expect(self) -> bool:
+        """Whether one more may come in, now that its headers are here; then `came` follows. Cheap, for a crowd to be refused."""
+        free = self._working + self._expected < MAX_WORKING
+        self._expected += free
+        return free
+
+    def came(self) -> None:
+        """One that was expected came in."""
+        self._expected -= 1
 
     def look(self) -> None:
         """Raises Full when nobody can be worked for now."""

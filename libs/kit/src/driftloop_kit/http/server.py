@@ -6,16 +6,18 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import Any, Final, cast
 
 import uvicorn
 
+from driftloop_kit.http.guard import Guard
 from driftloop_kit.http.protocol import Protocol
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
 BACKLOG: Final = 2048
+# uvloop accepts one connection a listener and turn of the loop. Under load turns are long, and who came new waited for
+# seconds, whoever looks whether we live among them: so there are several listeners at the one socket.
+LISTENERS: Final = 32
 # Longer than clients keep a connection idle, so that none is closed under a request.
 KEEP_ALIVE_S: Final = 75
 
@@ -34,6 +36,11 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return bound
 
 
+def listeners(bound: socket.socket) -> list[socket.socket]:
+    """The one socket, and others that are the same."""
+    return [bound, *(bound.dup() for _ in range(LISTENERS - 1))]
+
+
 class Server(uvicorn.Server):
     """Leaves signals to `run_service`."""
 
@@ -43,12 +50,13 @@ class Server(uvicorn.Server):
         yield
 
 
-async def serve(app: ASGIApp, bound: socket.socket, stop: asyncio.Event, within_s: float) -> None:
+async def serve(app: Guard, bound: socket.socket, stop: asyncio.Event, within_s: float) -> None:
     """Answers until `stop` is set, then finishes what is in flight, `within_s` at most."""
     server = Server(
         uvicorn.Config(
             app,
-            http=Protocol,
+            # Any callable that makes one does; uvicorn's types know classes alone.
+            http=cast(Any, partial(Protocol, room=app.room)),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -66,6 +74,6 @@ async def serve(app: ASGIApp, bound: socket.socket, stop: asyncio.Event, within_
 
     ender = asyncio.create_task(end())
     try:
-        await server.serve(sockets=[bound])
+        await server.serve(sockets=listeners(bound))
     finally:
         ender.cancel()
