@@ -2,8 +2,8 @@
 
 A request is due at its time. What it waits for a free connection, or for this process, is part of how long its answer took:
 nothing is left out because something earlier was slow (no coordinated omission). In a process of its own, which has little
-else to do. Writes a JSON object to OUT: one list each of when requests were due (`time.time`), sent and answered (seconds
-after that), and their status; 0 for what was no answer. FEATURES is a file with a JSON object a line.
+else to do. Writes a JSON object to OUT: one list each of when requests were due (seconds), sent and answered (seconds after
+that), and their status; 0 for what was no answer. FEATURES is a file with a JSON object a line.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self, cast
 
-import uvloop
-
 CONNECTIONS: Final = 16
 MOST_CONNECTIONS: Final = 64
 NO_ANSWER: Final = 0
+FIRST_AFTER_S: Final = 1.0
 # Behind the last one: what is not answered by then is not answered.
 ANSWERED_WITHIN_S: Final = 30.0
 
@@ -83,8 +82,15 @@ class Client:
         self._waiting: deque[int] = deque()
         self._connections = self._answered = 0
         self._connecting: set[asyncio.Task[object]] = set()
+        self._begun = 0.0
         self.asked = asked
         self.done = asyncio.Event()
+
+    def begin(self) -> None:
+        """Everything is asked at its time from now on."""
+        loop, self._begun = asyncio.get_running_loop(), time.monotonic()
+        for number, due in enumerate(self.asked.due):
+            loop.call_at(self._begun + due, self.due, number)
 
     def connect(self) -> None:
         """One connection more will be there."""
@@ -130,7 +136,7 @@ class Client:
             self._free.pop().ask(number, self._requests[number])
 
     def _since(self, number: int) -> float:
-        return time.time() - self.asked.due[number]
+        return time.monotonic() - self._begun - self.asked.due[number]
 
 
 def request(path: str, features: str, number: int) -> bytes:
@@ -142,14 +148,11 @@ def request(path: str, features: str, number: int) -> bytes:
 
 async def ask(port: int, requests: Sequence[bytes], rate: float) -> Asked:
     """Everything was asked at its time, and answered. Raises TimeoutError when something is not in time."""
-    begin, timers = time.time() + 1.0, asyncio.get_running_loop()
-    client = Client(port, Asked.at([begin + i / rate for i in range(len(requests))]), requests)
+    client = Client(port, Asked.at([FIRST_AFTER_S + i / rate for i in range(len(requests))]), requests)
     for _ in range(CONNECTIONS):
         client.connect()
-    behind = timers.time() - time.time()
-    for number, due in enumerate(client.asked.due):
-        timers.call_at(due + behind, client.due, number)
-    async with asyncio.timeout(1.0 + len(requests) / rate + ANSWERED_WITHIN_S):
+    client.begin()
+    async with asyncio.timeout(FIRST_AFTER_S + len(requests) / rate + ANSWERED_WITHIN_S):
         await client.done.wait()
     return client.asked
 
@@ -160,7 +163,7 @@ def main(port: str, path: str, rate: str, seconds: str, features: str, out: str)
     count = round(float(rate) * float(seconds))
     requests = [request(path, lines[number % len(lines)], number) for number in range(count)]
     gc.freeze()
-    asked = uvloop.run(ask(int(port), requests, float(rate)))
+    asked = asyncio.run(ask(int(port), requests, float(rate)))
     Path(out).write_text(json.dumps(asdict(asked)))
 
 

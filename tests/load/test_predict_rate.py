@@ -41,7 +41,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.stack]
 PER_SECOND: Final = 200
 SECONDS: Final = {"fast": 20, "whole": 120}
 # At the same rate, and told as the others are; but connections and caches are new, so that their latency is no figure.
-WARM_UP_S: Final = 3
+WARM_UP_S: Final = 5
 ROWS: Final = 500
 EMISSION: Final = "driftloop_emission_seconds"
 WITHIN_S: Final = 60.0
