@@ -9,7 +9,8 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -68,7 +69,8 @@ def test_more_than_can_be_done_is_refused_and_nothing_suffers(
     course = COURSES[size()]
     with doors(kafka, tmp_path, service_database) as found:
         rounds = {name: [overload(door, course) for _ in range(course.rounds)] for name, door in found.items()}
-        lengths = {name: told_of_lengths(door) for name, door in found.items()}
+        with ThreadPoolExecutor(len(found)) as threads:
+            lengths = dict(zip(found, threads.map(told_of_lengths, found.values()), strict=True))
     every = [one for of in rounds.values() for one in of]
     wrong = {name: statuses for name, (statuses, _) in lengths.items() if not refused(statuses.values())}
     report(
@@ -135,6 +137,6 @@ def told_of_lengths(door: Door) -> tuple[dict[str, int], float]:
     return statuses, watch.grown_mib
 
 
-def refused(statuses: Sequence[int] | Any) -> bool:
+def refused(statuses: Iterable[int]) -> bool:
     """Each of them is one of the two."""
     return all(status in wrong_lengths.REFUSALS for status in statuses)

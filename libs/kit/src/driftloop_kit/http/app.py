@@ -50,6 +50,7 @@ def rules(settings: ServiceSettings, body_limits: dict[str, int]) -> Rules:
         names=frozenset(name.lower() for name in settings.http_names),
         key_sha256=key_digest(settings.api_key.get_secret_value()) if settings.api_key else None,
         body_limits=body_limits,
+        has_database=settings.database_url is not None,
     )
 
 

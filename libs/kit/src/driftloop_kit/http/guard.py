@@ -40,6 +40,9 @@ class Rules:
     body_limits: Mapping[str, int] = field(default_factory=dict)
     """Bytes, by path prefix, where not 1 MiB."""
 
+    has_database: bool = False
+    """Whether requests wait for connections to one."""
+
     def body_limit(self, path: str) -> int:
         """Bytes that a body to this path may have; the longest prefix decides."""
         if not self.body_limits:
@@ -55,7 +58,7 @@ class Guard:
         self._app = app
         self._rules = rules
         self._telemetry = telemetry
-        self.room = Room(partial(self._count, 503))
+        self.room = Room(partial(self._count, 503), has_database=rules.has_database)
         self._took = telemetry.timer("driftloop_http_seconds")
         self._counts: dict[int, Callable[[], None]] = {}
         self._hosts: dict[bytes, bool] = {}

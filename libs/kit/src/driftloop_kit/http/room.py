@@ -10,8 +10,10 @@ from starlette.exceptions import HTTPException
 from driftloop_kit.http.errors import RETRY_AFTER_S
 
 # Waited for together, they take less time than callers are ready to wait; and what came while a busy machine left us out
-# for a second is not refused. Who waits for a database as well waits for its pool, which has a deadline.
+# for a second is not refused.
 MAX_WORKING: Final = 256
+# Where each of them needs a connection: more would wait for one until they gave up, and so take the place of others in vain.
+MAX_WORKING_WITH_DATABASE: Final = 64
 # Answered at once however much is asked: who watches must see most when there is too much.
 WATCHED_PATHS: Final = frozenset(("/live", "/ready", "/metrics"))
 # Requests whose body is not whole yet. They cost memory alone, so more of them fit, but not for as long as they like.
@@ -47,9 +49,10 @@ class Room:
     arriving longest makes place for the next.
     """
 
-    def __init__(self, refused: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, refused: Callable[[], None], *, has_database: bool) -> None:
         """refused: hears of each request that was refused before it came in."""
         self.refused = refused
+        self._most = MAX_WORKING_WITH_DATABASE if has_database else MAX_WORKING
         self._expected = 0
         self._working = 0
         self._held_bytes = 0
@@ -57,7 +60,7 @@ class Room:
 
     def expect(self) -> bool:
         """Whether one more may come in, now that its headers are here; then `came` follows. Cheap, for a crowd to be refused."""
-        free = self._working + self._expected < MAX_WORKING
+        free = self._working + self._expected < self._most
         self._expected += free
         return free
 
@@ -67,7 +70,7 @@ class Room:
 
     def look(self) -> None:
         """Raises Full when nobody can be worked for now."""
-        if self._working >= MAX_WORKING:
+        if self._working >= self._most:
             raise Full
 
     def work(self) -> None:
