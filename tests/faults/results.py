@@ -71,7 +71,7 @@ def summary(lines: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _figures(line: Mapping[str, Any]) -> str:
     hidden = {"check", "size", "commit", "seed", "versions", "bounds", "broken", "pass", "load"}
-    said = ", ".join(f"{name} {value}" for name, value in line.items() if name not in hidden)
+    said = ", ".join(f"{name} {value}" for name, value in line.items() if name not in hidden and value != [])
     return said + (f"; BROKEN: {'; '.join(line['broken'])}" if line["broken"] else "")
 
 

@@ -44,6 +44,8 @@ def test_each_thing_that_must_not_happen_is_counted(
     verdict = judge(lines(*attempts), effects(*happened))
     assert not verdict.holds
     assert getattr(verdict, name) == 1
+    assert bool(verdict.culprits) == (name != "order_violations")
+    assert getattr(verdict + verdict, name) == 2
 
 
 def test_an_account_knows_what_each_client_was_told(tmp_path: Path) -> None:

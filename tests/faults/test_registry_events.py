@@ -21,7 +21,8 @@ from tests.faults.subscriber import Subscriber
 from tests.faults.verdict import judge
 
 from driftloop_bus.kafka import KafkaLog
-from driftloop_contracts.topics import COMMANDS, REGISTRY
+from driftloop_bus.testing import everything
+from driftloop_contracts.topics import COMMANDS, REGISTRY, dead_letters
 from driftloop_kit.testing import ServiceProcess
 
 pytestmark = [pytest.mark.faults, pytest.mark.stack]
@@ -55,6 +56,7 @@ async def test_each_change_has_its_event_whenever_the_registry_dies(
             settled_s = await until(lambda: last.as_in(database_url))
         found = await said(log)
         unheard, caught_up_s = await heard_the_rest(subscriber, found)
+        parked = await everything(log, dead_letters(COMMANDS.name, "registry"))
         eventless, changeless = await differences(database_url, found)
     await log.close()
     lines = told(account.path)
@@ -62,10 +64,10 @@ async def test_each_change_has_its_event_whenever_the_registry_dies(
     door = [line for line in lines if line.client != "commands"]
     report(
         "F9", judge(lines, effects(found)), seed=SEED, kills=len(killed_at), missed_s=MISSED_S,
-        changes_without_event=len(eventless), events_without_change=len(changeless), unheard=unheard,
+        changes_without_event=len(eventless), events_without_change=len(changeless), unheard=unheard, parked=len(parked),
         drained_s=round(drained_s, 2), settled_s=round(settled_s, 2), caught_up_s=round(caught_up_s, 2),
         recover_s=round(slowest_recovery_s(door, killed_at), 2), unavailable_ms=round(longest_silence_ms(door, began, ended)),
-        bounds={"changes_without_event": 0, "events_without_change": 0, "settled_s": 5.0, "unheard": 0},
+        bounds={"changes_without_event": 0, "events_without_change": 0, "parked": 0, "settled_s": 5.0, "unheard": 0},
     )  # fmt: skip
 
 

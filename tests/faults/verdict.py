@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Final
 
 from tests.faults.account import Line
+
+NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,12 @@ class Verdict:
     """Effects that nobody has asked for, or that were refused."""
     order_violations: int
     """Effects of a key that stand before one which was asked for earlier."""
+    culprits: tuple[str, ...] = ()
+    """The first few that were lost, doubled or invented, by name: where to begin to look."""
+
+    def __add__(self, other: Verdict) -> Verdict:
+        """Of two parts of one check."""
+        return Verdict(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
     @property
     def holds(self) -> bool:
@@ -45,14 +54,19 @@ def judge(lines: Sequence[Line], effects: Sequence[Effect]) -> Verdict:
     states = {line.id: line.state for line in lines}
     happened = Counter(effect.id for effect in effects)
     count = Counter(states.values())
+    lost = [what for what, state in states.items() if state == "ok" and not happened[what]]
+    phantom = [what for what in happened if states.get(what, "fail") == "fail"]
+    doubled = [what for what, times in happened.items() if times > 1]
+    kinds = (("lost", lost), ("doubled", doubled), ("phantom", phantom))
     return Verdict(
         acked=count["ok"],
         refused=count["fail"],
         indefinite=count["indefinite"] + count["attempt"],
-        lost=sum(1 for what, state in states.items() if state == "ok" and not happened[what]),
+        lost=len(lost),
         dup=sum(times - 1 for times in happened.values()),
-        phantom=sum(1 for what in happened if states.get(what, "fail") == "fail"),
+        phantom=len(phantom),
         order_violations=_violations(effects),
+        culprits=tuple(f"{kind} {what}" for kind, names in kinds for what in names[:NAMED]),
     )
 
 

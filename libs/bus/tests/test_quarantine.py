@@ -9,12 +9,14 @@ from libs.bus.tests.test_runner import Room, command, prediction
 
 from driftloop_bus.batches import PredictionBatch
 from driftloop_bus.errors import TryAgain
-from driftloop_bus.ports import Claim
-from driftloop_bus.quarantine import is_proven, is_suspicious
+from driftloop_bus.ports import Claim, Record
+from driftloop_bus.quarantine import HOPELESS_DEATHS, is_guilty, is_suspicious
 from driftloop_bus.runner import on_batch
 from driftloop_bus.testing import MemoryLedger, MemoryLog, eventually
 from driftloop_contracts import AnyEvent
 from driftloop_contracts.topics import PREDICTIONS
+
+SOMETHING = Record("t", 0, 5, 0, None, b"")
 
 
 class Death(BaseException):
@@ -147,6 +149,52 @@ async def test_a_hot_topic_is_taken_one_by_one_as_well() -> None:
     ("claims", "deaths", "suspicious", "proven"),
     [(1, 0, False, False), (2, 0, False, False), (3, 0, True, False), (1, 1, True, False), (1, 2, True, True)],
 )
-def test_a_claim_says_how_careful_to_be(claims: int, deaths: int, suspicious: bool, proven: bool) -> None:
+async def test_a_claim_says_how_careful_to_be(claims: int, deaths: int, suspicious: bool, proven: bool) -> None:
     claim = Claim("t", 0, 9, 5, claims, deaths)
-    assert (is_suspicious(claim), is_proven(claim)) == (suspicious, proven)
+    assert (is_suspicious(claim), await is_guilty(claim, SOMETHING, None)) == (suspicious, proven)
+
+
+async def test_a_record_that_its_trial_kills_is_guilty_after_one_death_and_tried_after_none() -> None:
+    tried: list[Record] = []
+
+    async def dies(record: Record) -> bool:
+        tried.append(record)
+        return False
+
+    assert not await is_guilty(Claim("t", 0, 9, 5, 3, 0), SOMETHING, dies)
+    assert tried == []
+    assert await is_guilty(Claim("t", 0, 9, 5, 3, 1), SOMETHING, dies)
+    assert tried == [SOMETHING]
+
+
+async def test_whoever_kills_readers_makes_no_record_guilty_that_survives_its_trial() -> None:
+    tried: list[int] = []
+
+    async def survives(record: Record) -> bool:
+        tried.append(record.offset)
+        return True
+
+    killing = True
+
+    def killed_from_outside(reason: str) -> None:
+        if killing:
+            raise Death
+
+    log, ledger = MemoryLog(), MemoryLedger()
+    log.append(command("a"))
+    for _ in range(HOPELESS_DEATHS // 2):
+        assert await life(Room(log=log, ledger=ledger, fails=killed_from_outside, trial=survives), 1)
+    killing = False
+    room = Room(log=log, ledger=ledger, trial=survives)
+    assert not await life(room, 1)
+    assert room.heard() == ["a"]
+    assert room.dead() == []
+    # Neither the first two lives nor the first that took it alone had cause to try it.
+    assert tried == [0] * (HOPELESS_DEATHS // 2 - 2)
+
+
+async def test_readers_do_not_die_over_a_record_for_ever() -> None:
+    async def survives(record: Record) -> bool:
+        return True
+
+    assert await is_guilty(Claim("t", 0, 9, 5, 3, HOPELESS_DEATHS), SOMETHING, survives)

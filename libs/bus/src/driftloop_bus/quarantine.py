@@ -1,11 +1,14 @@
 """A record that kills its reader: found out by what the dead left behind, then passed by.
 
-Pure. The ledger keeps two counts for a partition: how often it was claimed where it stands, and how often the one record
-that stands there was begun, alone, and never ended. The first makes its next owner careful; the second is proof.
+The ledger keeps two counts for a partition: how often it was claimed where it stands, and how often the one record
+that stands there was begun, alone, and never ended. The first makes its next owner careful; the second makes the record
+suspect. Whoever kills readers from outside makes records suspect that are none: a trial, in a process of its own, tells them
+apart. Where there is none, the second count is proof.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from driftloop_bus.parking import Killer, Parked
@@ -16,6 +19,10 @@ from driftloop_bus.ports import Claim, Record
 SUSPICIOUS_CLAIMS: Final = 3
 # A record that was twice all that its reader was at when it died. Once could be a coincidence.
 PROVEN_DEATHS: Final = 2
+# A record that survives its trials and still has so many readers die over it is passed by as well: nobody would go on.
+HOPELESS_DEATHS: Final = 20
+# Whether another process has survived the record, without effects. Raises TryAgain where that can't be known now.
+Trial = Callable[[Record], Awaitable[bool]]
 
 
 def is_suspicious(claim: Claim) -> bool:
@@ -23,9 +30,11 @@ def is_suspicious(claim: Claim) -> bool:
     return claim.claims >= SUSPICIOUS_CLAIMS or claim.deaths > 0
 
 
-def is_proven(claim: Claim) -> bool:
-    """Whether the record at the claim's offset is parked without being looked at."""
-    return claim.deaths >= PROVEN_DEATHS
+async def is_guilty(claim: Claim, record: Record, trial: Trial | None) -> bool:
+    """Whether the record, which stands at the claim's offset, is parked without being looked at."""
+    if trial is None:
+        return claim.deaths >= PROVEN_DEATHS
+    return claim.deaths > 0 and (claim.deaths >= HOPELESS_DEATHS or not await trial(record))
 
 
 def quarantined(record: Record, claim: Claim) -> Parked:

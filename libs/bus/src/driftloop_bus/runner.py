@@ -23,7 +23,7 @@ from driftloop_bus.lag import Standing
 from driftloop_bus.observer import Note, Observer, unobserved
 from driftloop_bus.partition import Partition
 from driftloop_bus.ports import Claim, Consumer, Ledger, Log, Slice, TopicPartition, Transaction
-from driftloop_bus.quarantine import is_proven, is_suspicious, quarantined
+from driftloop_bus.quarantine import Trial, is_guilty, is_suspicious, quarantined
 from driftloop_bus.routes import H, Route, every, on, on_batch, on_every, plan, reads
 from driftloop_bus.ticks import Ticks
 from driftloop_bus.work import Work, prepare
@@ -59,16 +59,18 @@ class Runner(Generic[H]):
         max_records: int | None = None,
         poll_wait_ms: int = POLL_WAIT_MS,
         chance: random.Random | None = None,
+        trial: Trial | None = None,
     ) -> None:
         """service: reads and writes what the catalogue gives it; group: the name of its offsets and dead letters.
 
         handlers: makes the object that lives for one transaction.
         wake: told after each commit that left something in the outbox (`Relay.wake`).
+        trial: of a record over which a reader has died.
         Raises LookupError or ValueError where routes contradict the catalogue.
         """
         self._log, self._ledger, self._observe, self._wake = log, ledger, observe, wake
         self._plan = plan(routes, reads(service))
-        self._group = group
+        self._group, self._trial = group, trial
         self._handling = Handling(service, self._group, version, handlers)
         self._ticks = Ticks(self._plan.ticks, ledger, self._handling, wake, observe)
         self._max_records = max_records or (HOT_RECORDS if self._plan.batches else CONTROL_RECORDS)
@@ -252,8 +254,9 @@ class Runner(Generic[H]):
         """The one record of a careful slice, looked at only after it was noted who is looked at; or parked without a look."""
         assert part.claim is not None
         assert part.slice is not None
-        if is_proven(part.claim):
-            return Work(self._plan, bad=[quarantined(part.slice.records[0], part.claim)])
+        record = part.slice.records[0]
+        if await is_guilty(part.claim, record, self._trial):
+            return Work(self._plan, bad=[quarantined(record, part.claim)])
         await self._ledger.begin_alone(part.claim)
         return prepare(self._plan, part.slice.records)
 

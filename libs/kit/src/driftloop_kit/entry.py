@@ -1,4 +1,4 @@
-"""`python -m <name>`: the service; `python -m <name> migrate`: its tables; and what else a service offers."""
+"""`python -m <name>`: the service; `migrate`: its tables; `try-record`: see `trial`; and what else a service offers."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def main(name: str, run: Run[S], settings: type[S], commands: Mapping[str, Run[S
     offered: dict[str, Callable[[], Awaitable[None]]] = {
         "": lambda: _run(name, run, settings),
         "migrate": lambda: _migrate(name, settings),
+        "try-record": lambda: _try_record(run, settings),
         **{word: _command(name, command, settings) for word, command in (commands or {}).items()},
     }
     words = sys.argv[1:] or [""]
@@ -57,6 +58,7 @@ async def _run(name: str, run: Run[S], settings: type[S]) -> None:
     from driftloop_bus.failpoints import arm
     from driftloop_kit.refusals import refuse_settings
     from driftloop_kit.run import run_service
+    from driftloop_kit.trial import Trial
 
     given = from_environment(settings)
     configure_logging(name, given.log_level)
@@ -66,7 +68,23 @@ async def _run(name: str, run: Run[S], settings: type[S]) -> None:
     service = await made if inspect.isawaitable(made) else made
     if service is not None:
         spare_pandas()
-        await run_service(service)
+        await run_service(service, trial=Trial(_itself("try-record")))
+
+
+def _itself(command: str) -> list[str]:
+    """How this program is begun with that command."""
+    spec = sys.modules["__main__"].__spec__
+    assert spec is not None, "a service is begun by `python -m`"
+    return [sys.executable, "-m", spec.name.removesuffix(".__main__"), command]
+
+
+async def _try_record(run: Run[S], settings: type[S]) -> None:
+    from driftloop_kit.trial import try_record
+
+    made = run(from_environment(settings))
+    service = await made if inspect.isawaitable(made) else made
+    if service is not None:
+        await try_record(service)
 
 
 def spare_pandas() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from driftloop_bus.lag import Standing
 from driftloop_bus.ports import TopicPartition
+from driftloop_bus.quarantine import Trial
 from driftloop_bus.relay import Relay
 from driftloop_bus.routes import reads
 from driftloop_bus.runner import Runner
@@ -30,7 +31,7 @@ class Organs(Generic[H]):
     workers: Workers[H] | None = None
 
     @classmethod
-    def of(cls, service: Service[H], context: Context[H]) -> Organs[H]:
+    def of(cls, service: Service[H], context: Context[H], trial: Trial | None = None) -> Organs[H]:
         """Made and wired, not running. Raises LookupError or ValueError where routes contradict the catalogue."""
         organs: Organs[H] = cls()
         if service.tail is not None:
@@ -38,10 +39,10 @@ class Organs(Generic[H]):
             organs.tail = Tail(context.log, reads(service.name), routes, handlers, observe=context.telemetry.note)
             context.positions = organs.tail.positions
         if context.ledger is not None and service.handlers is not None:
-            organs._keep(service, context, context.ledger)
+            organs._keep(service, context, context.ledger, trial)
         return organs
 
-    def _keep(self, service: Service[H], context: Context[H], ledger: PostgresLedger) -> None:
+    def _keep(self, service: Service[H], context: Context[H], ledger: PostgresLedger, trial: Trial | None) -> None:
         assert service.handlers is not None
         observe = context.telemetry.note
         written = [topic.name for topic in TOPICS if topic.may_write(service.name)]
@@ -55,6 +56,7 @@ class Organs(Generic[H]):
             service.routes,
             wake=relay.wake,
             observe=observe,
+            trial=trial,
         )
         workers = Workers(context, ledger, service.handlers, service.jobs, context.telemetry)
         ledger.listen(rows=relay.wake, jobs=workers.wake)

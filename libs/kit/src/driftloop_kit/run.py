@@ -8,6 +8,7 @@ import socket
 from typing import Final, TypeVar
 
 from driftloop_bus.ports import Log
+from driftloop_bus.quarantine import Trial
 from driftloop_kit.database import open_database, plain_url
 from driftloop_kit.health import Health
 from driftloop_kit.http.app import build_app
@@ -29,17 +30,17 @@ FLUSH_S: Final = 2.0
 CLOSE_S: Final = 0.5
 
 
-async def run_service(service: Service[H], log: Log | None = None) -> None:
+async def run_service(service: Service[H], log: Log | None = None, trial: Trial | None = None) -> None:
     """Runs until SIGTERM or SIGINT, then drains and returns.
 
     Answers HTTP at once, waits (not ready, with the reason) for Postgres and its tables, for Kafka and its topics, then
     runs consumer, relay, jobs and background work. Raises what ended one of them, after draining the others.
-    log: another than the settings' Kafka, for tests.
+    log: another than the settings' Kafka, for tests. trial: see `driftloop_bus.quarantine`.
     """
     telemetry = Telemetry(service.name)
     bound = listening_socket(service.settings.http_host, service.settings.http_port)
     context = await open_context(service, telemetry, log or kafka_log(service))
-    organs = Organs.of(service, context)
+    organs = Organs.of(service, context, trial)
     app = build_app(service, context, telemetry)
     telemetry.log.info("starting", address=bound.getsockname()[:2], **shown(service))
 
