@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 from services.feature_store.tests.world import alone, came_true, packed, predicted
 
 from driftloop_bus.errors import Fenced, TryAgain
 from driftloop_bus.ports import Outgoing, Record
 from driftloop_bus.reading import read_batch
 from driftloop_contracts.topics import OUTCOMES, PREDICTIONS
-from feature_store.rows import table_of
+from feature_store.rows import BUCKETS, SCHEMAS, table_of
 from feature_store.tables import CHECKPOINT_EACH, LOOKS_OPEN, Tables
 
 
@@ -102,3 +103,23 @@ def test_while_the_store_is_away_it_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TryAgain, match="the history in"):
         Tables((tmp_path / "file").as_uri()).position(PREDICTIONS.name, 0)
+
+
+def test_however_many_models_strangers_name_an_append_writes_few_files(tables: Tables, tmp_path: Path) -> None:
+    many = rows(*(alone(predicted(number, 1, model=f"model-{number}")) for number in range(500)))
+    tables.append(PREDICTIONS.name, many, {0: (0, 500)})
+    assert len(list(tmp_path.rglob("*/predictions/bucket=*/*.parquet"))) <= BUCKETS
+    found = tables.rows(PREDICTIONS.name, 1, of="model-77")
+    assert found.column_names == SCHEMAS[PREDICTIONS.name].names
+    assert found["model"].to_pylist() == ["model-77"]
+    assert len(tables.rows(PREDICTIONS.name, 1)) == 500
+    assert tables.rows(PREDICTIONS.name, 1, of="model-500").num_rows == 0
+
+
+def test_a_table_from_before_there_were_buckets_goes_on_as_it_is(tables: Tables, tmp_path: Path) -> None:
+    place, one = tmp_path / "with a space" / "predictions", rows(alone(predicted(1, 1)))
+    DeltaTable.create(str(place), SCHEMAS[PREDICTIONS.name], partition_by=["model"])
+    tables.append(PREDICTIONS.name, one, {0: (0, 1)})
+    tables.append(PREDICTIONS.name, rows(alone(predicted(2, 1)), start=1), {0: (1, 2)})
+    assert sorted(tables.rows(PREDICTIONS.name, 2, of=one["model"][0].as_py())["offset"].to_pylist()) == [0, 1]
+    assert not list(place.glob("bucket=*"))

@@ -63,12 +63,15 @@ class Gathering:
         return built.model_dump(mode="json")
 
     def _assembled(self, wanted: Wanted, versions: dict[str, int]) -> Dataset:
-        model = pc.field("model") == wanted.model
         views = {source.view for source in wanted.from_views.values()}
         return assemble(
             Sources(
-                self._tables.rows(PREDICTIONS.name, versions["predictions"], model, SOURCE_COLUMNS[PREDICTIONS.name]),
-                self._tables.rows(OUTCOMES.name, versions["outcomes"], model, SOURCE_COLUMNS[OUTCOMES.name]),
+                self._tables.rows(
+                    PREDICTIONS.name, versions["predictions"], None, SOURCE_COLUMNS[PREDICTIONS.name], of=wanted.model
+                ),
+                self._tables.rows(
+                    OUTCOMES.name, versions["outcomes"], None, SOURCE_COLUMNS[OUTCOMES.name], of=wanted.model
+                ),
                 {view: self._observations(view, wanted, versions["observations"]) for view in sorted(views)},
             ),
             wanted,
@@ -77,11 +80,10 @@ class Gathering:
     def _observations(self, view: str, wanted: Wanted, version: int) -> Any:
         """The view's readings before the pinned offsets: later ones would make another dataset of the same request."""
         pinned = [(p, end) for (topic, p), end in wanted.ends.items() if topic == OBSERVATIONS.name]
-        where = pc.field("view") == view
         inside = pc.scalar(False)
         for partition, end in pinned:
             inside = inside | ((pc.field("partition") == partition) & (pc.field("offset") < end))
-        found = self._tables.rows(OBSERVATIONS.name, version, where & inside, SOURCE_COLUMNS[OBSERVATIONS.name])
+        found = self._tables.rows(OBSERVATIONS.name, version, inside, SOURCE_COLUMNS[OBSERVATIONS.name], of=view)
         return found.sort_by([("partition", "ascending"), ("offset", "ascending"), ("row", "ascending")])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from driftloop_bus.batches import AnyBatch, ObservationBatch, OutcomeBatch, PredictionBatch
 from driftloop_bus.columns import as_objects
@@ -33,9 +35,24 @@ SCHEMAS: Final[Mapping[str, pa.Schema]] = {
          ("revision", pa.int32())]
     ),
 }  # fmt: skip
-# How each table is laid out, so that one model's or view's rows are found without reading the others'.
-PARTITIONED_BY: Final = {PREDICTIONS.name: "model", OUTCOMES.name: "model", OBSERVATIONS.name: "view"}
+# What each table is laid out by, so that one model's or view's rows are found without reading all others'.
+LAID_OUT_BY: Final = {PREDICTIONS.name: "model", OUTCOMES.name: "model", OBSERVATIONS.name: "view"}
+# Strangers choose these names. A folder for each would be a file of each in every append; so many folders share them.
+BUCKETS: Final = 64
+BUCKET: Final = pa.field("bucket", pa.int32())
 _json: Final = msgspec.json.Encoder()
+
+
+def bucket_of(name: str) -> int:
+    """Which folder the rows of a model or view lie in."""
+    return zlib.crc32(name.encode()) % BUCKETS
+
+
+def with_bucket(topic: str, rows: pa.Table) -> pa.Table:
+    """The rows, each with its bucket."""
+    names = pc.dictionary_encode(rows[LAID_OUT_BY[topic]].combine_chunks())
+    buckets = np.array([bucket_of(name) for name in names.dictionary.to_pylist()], np.int32)
+    return rows.append_column(BUCKET, pa.array(buckets[names.indices.to_numpy()], pa.int32()))
 
 
 def table_of(batch: AnyBatch) -> pa.Table:

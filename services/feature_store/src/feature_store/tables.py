@@ -18,7 +18,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from driftloop_bus.errors import Fenced, TryAgain
-from feature_store.rows import PARTITIONED_BY, SCHEMAS
+from feature_store.rows import BUCKET, LAID_OUT_BY, SCHEMAS, bucket_of, with_bucket
 
 NAMES: Final = {topic: topic.split(".")[0] for topic in SCHEMAS}
 # Offsets of a partition are forgotten by Delta after this unless they move: longer than any topic keeps its records.
@@ -58,12 +58,23 @@ class Tables:
         return self._asked(lambda: {NAMES[topic]: self._newest(topic).version() for topic in SCHEMAS})
 
     def rows(
-        self, topic: str, version: int, where: pc.Expression | None = None, columns: list[str] | None = None
+        self,
+        topic: str,
+        version: int,
+        where: pc.Expression | None = None,
+        columns: list[str] | None = None,
+        *,
+        of: str | None = None,
     ) -> pa.Table:
-        """The rows of a table as they were at a version."""
+        """The rows of a table as they were at a version; of: those of one model or view, found without reading all others."""
         table = self._asked(lambda: DeltaTable(self._uri(topic), version=version))
+        if of is not None:
+            mine = pc.field(LAID_OUT_BY[topic]) == of
+            mine = mine & (pc.field(BUCKET.name) == bucket_of(of)) if _has_buckets(table) else mine
+            where = mine if where is None else mine & where
         # Only here pyarrow.dataset is loaded, and with it pandas: who only writes needs neither.
-        return self._asked(lambda: table.to_pyarrow_dataset().to_table(filter=where, columns=columns))
+        names = columns or SCHEMAS[topic].names
+        return self._asked(lambda: table.to_pyarrow_dataset().to_table(filter=where, columns=names))
 
     def find(self, topic: str, column: str, value: str) -> list[dict[str, Any]]:
         """The rows whose column has the value, in log order."""
@@ -79,6 +90,7 @@ class Tables:
             if stands != start:
                 raise Fenced(f"{topic}/{partition} of the history stands at {stands}, the rows start at {start}")
         marks = [Transaction(f"{topic}/{partition}", end) for partition, (_, end) in sorted(moved.items())]
+        rows = with_bucket(topic, rows) if _has_buckets(table) else rows
         # Written against the snapshot that was just looked at: a commit of the same partition in between is a conflict.
         write_deltalake(table, rows, mode="append", commit_properties=CommitProperties(app_transactions=marks))
 
@@ -95,7 +107,7 @@ class Tables:
         if DeltaTable.is_deltatable(self._uri(topic)):
             return DeltaTable(self._uri(topic))
         return DeltaTable.create(
-            self._uri(topic), SCHEMAS[topic], mode="ignore", partition_by=[PARTITIONED_BY[topic]],
+            self._uri(topic), SCHEMAS[topic].append(BUCKET), mode="ignore", partition_by=[BUCKET.name],
             configuration={
                 "delta.setTransactionRetentionDuration": f"interval {KEPT.days} days",
                 "delta.checkpointInterval": str(CHECKPOINT_EACH),
@@ -110,3 +122,8 @@ class Tables:
 
     def _uri(self, topic: str) -> str:
         return f"{self._root.rstrip('/')}/{NAMES[topic]}"
+
+
+def _has_buckets(table: DeltaTable) -> bool:
+    """Tables from before there were buckets keep their layout, a folder for each name."""
+    return bool(table.metadata().partition_columns == [BUCKET.name])
