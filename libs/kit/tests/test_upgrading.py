@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from driftloop_bus.errors import TryAgain
+from driftloop_kit.database import Database, open_database
 from driftloop_kit.schema import migrate
 from driftloop_kit.upgrading import LOCK_WAIT_MS
 from driftloop_local.databases import ServiceDatabase
@@ -100,6 +101,26 @@ async def test_what_a_failed_migration_began_is_undone(package: str, there: Serv
     add(tmp_path, package, WIDENED)
     assert await migrate(package, there.owner_url) == ["0002_changed.sql"]
     assert await columns(there.owner_url) == before | {"thing.colour"}
+
+
+async def test_a_service_that_read_the_table_before_reads_it_again(
+    package: str, there: ServiceDatabase, tmp_path: Path
+) -> None:
+    database = await open_database(there.login_url)
+    try:
+        assert await things(database) == [(1,)]
+        add(tmp_path, package, WIDENED)
+        await migrate(package, there.owner_url)
+        with pytest.raises(TryAgain):
+            await things(database)
+        assert await things(database) == [(1, "red")]
+    finally:
+        await database.close()
+
+
+async def things(database: Database) -> list[tuple[object, ...]]:
+    async with database.batch() as connection, connection.transaction():
+        return [tuple(row) for row in await connection.fetch("SELECT * FROM thing")]
 
 
 async def test_two_that_migrate_at_once_apply_each_file_once(

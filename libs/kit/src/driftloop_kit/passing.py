@@ -15,7 +15,13 @@ from driftloop_bus.errors import TryAgain
 _PASSING_STATES: Final = frozenset({
     "40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53100", "53200", "53300", "25P03", "25P04", "25006",
 })  # fmt: skip
-_PASSING: Final = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+# The last: a migration has given a table a column that a prepared `SELECT *` does not know; asyncpg forgets it by that.
+_PASSING: Final = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.InvalidCachedStatementError,
+)
 _BUGS: Final = (asyncpg.DataError, asyncpg.ClientConfigurationError, asyncpg.UnsupportedClientFeatureError)
 
 
