@@ -109,6 +109,24 @@ async def test_a_consumer_that_is_deaf_hears_again_and_is_given_up_when_it_is_de
     await log.close()
 
 
+async def test_a_reader_that_comes_late_to_what_it_has_fetched_is_not_deaf(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LOOK_AFTER_S", 0.05)
+    log, topic = KafkaLog(kafka, "watched"), f"watched-{uuid.uuid4().hex[:8]}"
+    await ensure_these(kafka, {topic: (2, {})})
+    producer, consumer = await log.producer(), await log.consumer([topic], f"g-{topic}", nobody, nobody)
+    await producer.send([Outgoing(topic, None, b"1", partition=number % 2) for number in range(1_000)])
+    assert await consumer.poll(1, 20_000)
+    client, found = client_of(consumer), set[int]()
+    for _ in range(400):
+        found |= {one.partition for one in await consumer.poll(1, 100)}
+        await asyncio.sleep(0.01)
+    assert len(found) == 1, "one of the partitions was not come to at all"
+    assert client_of(consumer) is client
+    await log.close()
+
+
 async def deafen(client: AIOKafkaConsumer) -> None:
     """It believes for ever that the broker has not answered its last fetch."""
     client._fetcher._in_flight = _Everything()

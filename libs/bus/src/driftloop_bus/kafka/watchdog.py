@@ -35,7 +35,7 @@ class Watchdog:
         Called after polls, never twice at a time.
         """
         ends = await self._ends.of(self._topics)
-        listening = sorted(client.assignment() - client.paused())
+        listening = sorted(client.assignment() - client.paused() - fetched(client))
         found = await asyncio.gather(*(position(client, place) for place in listening))
         return self.count({plain(place): at for place, at in zip(listening, found, strict=True)}, ends)
 
@@ -60,6 +60,15 @@ class Watchdog:
     async def close(self) -> None:
         """Nothing is connected."""
         await self._ends.close()
+
+
+def fetched(client: AIOKafkaConsumer) -> set[TopicPartition]:
+    """Partitions of which it holds records: it has heard them, and whoever polls has not come to them yet.
+
+    A poll takes what was fetched first, up to its most. A reader with a backlog in many partitions comes to the last of them
+    late, and stands still there meanwhile.
+    """
+    return set(client._fetcher._records) if client._fetcher is not None else set()
 
 
 def dead_part(client: AIOKafkaConsumer) -> str | None:
