@@ -14,6 +14,7 @@ from driftloop_kit.health import Health
 from driftloop_kit.http.app import build_app
 from driftloop_kit.http.server import listening_socket, serve
 from driftloop_kit.ledger import PostgresLedger
+from driftloop_kit.memory import keep_trimmed, map_what_is_large
 from driftloop_kit.organs import Organs
 from driftloop_kit.pulse import until_database_fits, watch
 from driftloop_kit.service import Context, Service
@@ -37,6 +38,7 @@ async def run_service(service: Service[H], log: Log | None = None, trial: Trial 
     runs consumer, relay, jobs and background work. Raises what ended one of them, after draining the others.
     log: another than the settings' Kafka, for tests. trial: see `driftloop_bus.quarantine`.
     """
+    map_what_is_large()
     telemetry = Telemetry(service.name)
     bound = listening_socket(service.settings.http_host, service.settings.http_port)
     context = await open_context(service, telemetry, log or kafka_log(service))
@@ -80,6 +82,7 @@ def kafka_log(service: Service[H]) -> Log:
 async def live(service: Service[H], context: Context[H], organs: Organs[H], tasks: Tasks) -> None:
     """Everything runs once the database fits; returns when all has been started."""
     tasks.start_background("turning", keep_turning())
+    tasks.start_background("trimming", keep_trimmed())
     if context.ledger is not None:
         await until_database_fits(context, context.ledger)
         tasks.start("tidying", keep_tidy(service.name, context.ledger))

@@ -93,6 +93,8 @@ class Tables:
         rows = with_bucket(topic, rows) if _has_buckets(table) else rows
         # Written against the snapshot that was just looked at: a commit of the same partition in between is a conflict.
         write_deltalake(table, rows, mode="append", commit_properties=CommitProperties(app_transactions=marks))
+        # The rows' memory is the machine's again, and not kept for rows of other sizes.
+        pa.default_memory_pool().release_unused()
 
     def _newest(self, topic: str) -> DeltaTable:
         table, looks = self._open.get(topic, (None, LOOKS_OPEN))

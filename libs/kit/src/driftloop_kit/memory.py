@@ -1,0 +1,32 @@
+"""What a burst has used goes back to the machine: glibc keeps it for the next one, which then does not fit into the gaps."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+from typing import Final
+
+EACH_S: Final = 60.0
+# glibc moves this limit up to whatever was freed last, to 32 MiB: from then on whole fetches of a topic lie between small things
+# that stay, and what is above the topmost of these is never given back.
+MAPPED_FROM_BYTES: Final = 128 * 1024
+_M_MMAP_THRESHOLD: Final = -3
+
+
+def map_what_is_large() -> None:
+    """Large blocks are the machine's own again as soon as they are freed. Nothing happens where the C library is not glibc."""
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(_M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
+
+
+async def keep_trimmed(each_s: float = EACH_S) -> None:
+    """For ever: what is free inside the heap is given back, too."""
+    while True:
+        await asyncio.sleep(each_s)
+        await asyncio.to_thread(trim)
+
+
+def trim() -> None:
+    """Free pages of the heap are the machine's. Nothing happens where the C library is not glibc."""
+    if malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        malloc_trim(0)
