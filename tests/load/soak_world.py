@@ -67,7 +67,7 @@ class Circle:
             self.others[name].start()
         else:
             # Who has just been started on a busy machine may not be a member yet.
-            self.others[name].until_ready()
+            self.others[name].until_page("/ready", lambda said: said["ready"], WITHIN_S)
             self.codes.append(self.others[name].stop())
 
     def restarts(self) -> int:
