@@ -154,16 +154,16 @@ async def test_a_claim_says_how_careful_to_be(claims: int, deaths: int, suspicio
     assert (is_suspicious(claim), await is_guilty(claim, SOMETHING, None)) == (suspicious, proven)
 
 
-async def test_a_record_that_its_trial_kills_is_guilty_after_one_death_and_tried_after_none() -> None:
+async def test_a_record_that_its_trial_kills_is_guilty_and_is_tried_after_two_deaths_only() -> None:
     tried: list[Record] = []
 
     async def dies(record: Record) -> bool:
         tried.append(record)
         return False
 
-    assert not await is_guilty(Claim("t", 0, 9, 5, 3, 0), SOMETHING, dies)
+    assert not await is_guilty(Claim("t", 0, 9, 5, 3, 1), SOMETHING, dies)
     assert tried == []
-    assert await is_guilty(Claim("t", 0, 9, 5, 3, 1), SOMETHING, dies)
+    assert await is_guilty(Claim("t", 0, 9, 5, 3, 2), SOMETHING, dies)
     assert tried == [SOMETHING]
 
 
@@ -189,8 +189,8 @@ async def test_whoever_kills_readers_makes_no_record_guilty_that_survives_its_tr
     assert not await life(room, 1)
     assert room.heard() == ["a"]
     assert room.dead() == []
-    # Neither the first two lives nor the first that took it alone had cause to try it.
-    assert tried == [0] * (HOPELESS_DEATHS // 2 - 2)
+    # Neither the first two lives nor the first two that took it alone had cause to try it.
+    assert tried == [0] * (HOPELESS_DEATHS // 2 - 3)
 
 
 async def test_readers_do_not_die_over_a_record_for_ever() -> None:

@@ -17,8 +17,9 @@ from driftloop_bus.ports import Claim, Record
 # Two owners before this one came here and neither went on nor let go. They may have been killed by something else, so this
 # makes nobody guilty; records are only taken one by one.
 SUSPICIOUS_CLAIMS: Final = 3
-# A record that was twice all that its reader was at when it died. Once could be a coincidence.
-PROVEN_DEATHS: Final = 2
+# A record that was twice all that its reader was at when it died. Once is likely a coincidence, and a trial takes seconds: readers
+# that are killed over and over must get on meanwhile.
+SUSPECT_DEATHS: Final = 2
 # A record that survives its trials and still has so many readers die over it is passed by as well: nobody would go on.
 HOPELESS_DEATHS: Final = 20
 # Whether another process has survived the record, without effects. Raises TryAgain where that can't be known now.
@@ -32,9 +33,9 @@ def is_suspicious(claim: Claim) -> bool:
 
 async def is_guilty(claim: Claim, record: Record, trial: Trial | None) -> bool:
     """Whether the record, which stands at the claim's offset, is parked without being looked at."""
-    if trial is None:
-        return claim.deaths >= PROVEN_DEATHS
-    return claim.deaths > 0 and (claim.deaths >= HOPELESS_DEATHS or not await trial(record))
+    if claim.deaths < SUSPECT_DEATHS:
+        return False
+    return trial is None or claim.deaths >= HOPELESS_DEATHS or not await trial(record)
 
 
 def quarantined(record: Record, claim: Claim) -> Parked:
