@@ -10,8 +10,8 @@ SMALL, COUNT = 64 * 1024, 1000
 # Blocks of 64 KiB, small ones that stay between them; the large ones are freed.
 HOLEY = f"""
 import ctypes, psutil
-from driftloop_kit.memory import map_what_is_large, trim
-map_what_is_large()
+from driftloop_kit.memory import hold_little, trim
+hold_little()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]

@@ -14,7 +14,7 @@ from driftloop_kit.health import Health
 from driftloop_kit.http.app import build_app
 from driftloop_kit.http.server import listening_socket, serve
 from driftloop_kit.ledger import PostgresLedger
-from driftloop_kit.memory import keep_trimmed, map_what_is_large
+from driftloop_kit.memory import hold_little, keep_trimmed
 from driftloop_kit.organs import Organs
 from driftloop_kit.pulse import until_database_fits, watch
 from driftloop_kit.service import Context, Service
@@ -38,7 +38,7 @@ async def run_service(service: Service[H], log: Log | None = None, trial: Trial 
     runs consumer, relay, jobs and background work. Raises what ended one of them, after draining the others.
     log: another than the settings' Kafka, for tests. trial: see `driftloop_bus.quarantine`.
     """
-    map_what_is_large()
+    hold_little()
     telemetry = Telemetry(service.name)
     bound = listening_socket(service.settings.http_host, service.settings.http_port)
     context = await open_context(service, telemetry, log or kafka_log(service))
