@@ -110,6 +110,8 @@ async def effects(log: Log, clients: Clients, lines: list[Line]) -> list[Effect]
             answer = await client.get(f"{clients.registry}{FILES}/files/{seq}")
             if answer.is_success and answer.content == content(seq):
                 found.append(Effect("files", f"files:{seq}", seq))
+            elif answer.status_code != httpx.codes.NOT_FOUND:
+                clients.strange.append(f"{answer.status_code} for files/{seq}: {answer.text[:200]}")
     return found
 
 

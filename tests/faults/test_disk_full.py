@@ -103,7 +103,7 @@ async def test_a_full_disk_loses_nothing_and_is_over_soon_after_there_is_room(
     report(
         "F8", judge(lines, found), full_s=FULL_S, **took,
         recover_s=round(max(recover_s.values()), 2), partial_artifacts=len(broken(artifacts)),
-        unfinished=len(unfinished(artifacts)), strange_answers=len(clients.strange),
+        unfinished=len(unfinished(artifacts)), strange_answers=len(clients.strange), strange=clients.strange[:3],
         unavailable_ms=round(longest_silence_ms([line for line in lines if line.key == "predictions"], began, ended)),
         bounds={"recover_s": RECOVERS_WITHIN_S, "partial_artifacts": 0, "unfinished": 0, "strange_answers": 0},
     )  # fmt: skip
