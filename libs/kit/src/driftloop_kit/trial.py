@@ -27,8 +27,6 @@ from driftloop_kit.service import Service
 H = TypeVar("H")
 # Below the longest time between two polls, with room for a start on a busy machine.
 WITHIN_S: Final = 45
-# It answers, whatever it says: a record that is refused, or that a handler stumbles over, has killed nobody.
-SURVIVED: Final = 0
 AWAY: Final = 75
 OUT_OF_MEMORY: Final = 137
 # Of the machine's memory. A record that needs more would take its reader with it.
@@ -58,13 +56,16 @@ class Trial:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        if process.returncode in (SURVIVED, OUT_OF_MEMORY) or (process.returncode or 0) < 0:
-            return process.returncode == SURVIVED
-        raise TryAgain(f"{record.topic}/{record.partition}: the record at {record.offset} could not be tried by itself")
+        if process.returncode == AWAY:
+            raise TryAgain(
+                f"{record.topic}/{record.partition}: the record at {record.offset} could not be tried by itself"
+            )
+        # Whatever else it says, it says: a record that is refused, or that a handler stumbles over, has killed nobody.
+        return process.returncode != OUT_OF_MEMORY and (process.returncode or 0) >= 0
 
 
 async def try_record(service: Service[H]) -> None:
-    """Handles the record on stdin as the service would, and undoes it. Exits 0 when that was survived, 75 when it was not tried."""
+    """Handles the record on stdin as the service would, and undoes it. Exits 75 when a dependency is away, 137 out of memory."""
     # Should the reader that waits for this die, this ends by itself.
     signal.alarm(WITHIN_S)
     record = _decode(sys.stdin.buffer.read())
@@ -78,14 +79,12 @@ async def try_record(service: Service[H]) -> None:
             await _handled(service, plan(service.routes, reads(service.name)), tx, record)
             raise _Undone
     except _Undone:
-        sys.exit(SURVIVED)
+        return
     except MemoryError:
         sys.exit(OUT_OF_MEMORY)
     except TryAgain as error:
         print(f"{service.name}: {error}", file=sys.stderr)
         sys.exit(AWAY)
-    except Exception:  # noqa: BLE001  # whatever it is, it is told when the record is handled in earnest
-        sys.exit(SURVIVED)
 
 
 async def _handled(service: Service[H], planned: Plan[H], tx: Transaction, record: Record) -> None:
