@@ -41,7 +41,8 @@ LOOK_S = 0.25
 RECOVERS_WITHIN_S = 30.0
 PATIENCE_S = 120.0
 MODEL = "f8"
-MIB = {"postgres": 256, "kafka": 128, "artifacts": 48, "serving-data": 16}
+# What is written until the end has room, the ballast aside.
+MIB = {"postgres": {"fast": 256, "whole": 2048}[size()], "kafka": 128, "artifacts": 48, "serving-data": 16}
 # Who notices that which disk is full.
 WRITES = {"artifacts": "files", "serving-data": "predictions", "postgres": "metrics"}
 
