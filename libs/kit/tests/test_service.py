@@ -177,7 +177,10 @@ async def test_a_refusal_exits_78_and_names_the_setting(settings: dict[str, str]
 
 
 async def test_an_unknown_command_says_what_there_is() -> None:
-    assert await toy("mirgate") == (64, "toy: unknown command 'mirgate'; known are migrate, try-record, or none to run it\n")
+    assert await toy("mirgate") == (
+        64,
+        "toy: unknown command 'mirgate'; known are migrate, try-record, or none to run it\n",
+    )
 
 
 async def test_while_postgres_hangs_it_says_so_soon_and_no_caller_waits_for_long(
