@@ -128,6 +128,27 @@ async def test_what_gathered_but_was_not_stored_is_read_again_after_a_kill(bench
     assert bench.ids() == expected
 
 
+async def test_the_broker_is_told_of_every_append_also_where_rows_come_all_the_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feature_store.history.MAX_ROWS", 1)
+    async with bench.running() as history:
+        for number in range(5):
+            put(bench, range(number, number + 1))
+            await eventually(lambda: history.positions().get(PREDICTIONS.name) == stored(bench))
+        await eventually(lambda: hinted(bench) == {place: end for place, end in bench.ends().items() if end})
+
+
+def stored(bench: Bench) -> dict[int, int]:
+    """Where everything that is on the log is stored."""
+    return dict.fromkeys(range(4), 0) | {part: end for (_, part), end in bench.ends().items()}
+
+
+def hinted(bench: Bench) -> dict[tuple[str, int], int]:
+    """What the broker was told, where there is something."""
+    return {(topic, part): end for (_, topic, part), end in bench.log.hints.items() if end}
+
+
 @pytest.mark.parametrize(
     ("oldest_s", "newest_s", "due"), [(1, 1, False), (6, 0.1, False), (6, 1.1, True), (29, 0.1, False), (31, 0.1, True)]
 )

@@ -128,12 +128,11 @@ class History:
     async def _step(self, consumer: Consumer, park: Park) -> None:
         pieces = await consumer.poll(POLL_RECORDS, POLL_WAIT_MS)
         await self._look_up(consumer)
+        flushed = False
         for piece in pieces:
             await self._take(piece, park)
-            if self._due():
-                await self._flush()
-        if self._due():
-            await self._flush()
+            flushed = await self._flush_if_due() or flushed
+        if await self._flush_if_due() or flushed:
             await hint(consumer, self._stored)
 
     async def _look_up(self, consumer: Consumer) -> None:
@@ -174,6 +173,12 @@ class History:
             or (self._asked and self._read != self._stored)
         )
 
+    async def _flush_if_due(self) -> bool:
+        due = self._due()
+        if due:
+            await self._flush()
+        return due
+
     async def _flush(self) -> None:
         self._asked = False
         for topic in TOPICS:
@@ -206,7 +211,9 @@ def old(oldest_s: float, newest_s: float) -> bool:
 
 
 async def hint(consumer: Consumer, positions: Mapping[TopicPartition, int]) -> None:
-    """Lag tools see where we are, where the broker takes it. Nothing of ours is decided by it."""
+    """Lag tools see where we are, where the broker takes it; and a client that is given a partition fetches from there until it
+    is told where to go on, not all of the log. Nothing of ours is decided by it.
+    """
     try:
         await consumer.hint(positions)
     except TryAgain:
