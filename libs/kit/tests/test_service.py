@@ -96,7 +96,7 @@ async def test_it_hears_acts_and_tells_and_ends_in_order(
         assert notes[f"job-{event_id}"] == "echo of heard"
         assert service.post("/notes/door?said=again", None).status_code == 500
         slow = asyncio.create_task(asyncio.to_thread(service.get, "/slow"))
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(service.until_page, "/ready", lambda report: "slow_begun" in report)
         assert await asyncio.to_thread(service.stop, PROMISED_S) == 0
         assert (await slow).json() == {"answered": True}
         assert await told(kafka) >= {b"heard", b"spoken", b"echo of heard"}

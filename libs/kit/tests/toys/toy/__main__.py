@@ -65,6 +65,7 @@ def api(context: Context[Toy]) -> APIRouter:
 
     @router.get("/slow")
     async def slow() -> dict[str, bool]:
+        context.health.fact("slow_begun", lambda: True)
         await asyncio.sleep(1)
         return {"answered": True}
 
