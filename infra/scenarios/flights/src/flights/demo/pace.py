@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Final
 
 AT_ONCE_S: Final = 0.05
@@ -20,7 +21,7 @@ class Pace:
 
     async def keep(self, events: int) -> None:
         """So many more are sent; returns when the next ones are due."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         self._began = now if self._began is None else self._began
         self.sent += events
         if self.per_second is not None and (early := self._began + self.sent / self.per_second - now) > AT_ONCE_S:
@@ -28,5 +29,5 @@ class Pace:
 
     def measured(self) -> float:
         """Events a second since the first was sent; 0 before."""
-        took = asyncio.get_running_loop().time() - self._began if self._began is not None else 0.0
+        took = time.monotonic() - self._began if self._began is not None else 0.0
         return self.sent / took if took else 0.0
