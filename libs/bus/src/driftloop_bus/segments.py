@@ -60,6 +60,7 @@ class Segments:
         self.torn_bytes = 0
         self._files: deque[_Segment] = deque(self._found())
         self._read_at, self._read_frames = self._marked()
+        self._begun = _got(self._begun_mark, _BEGUN) or (0, 0)
         self._writing = -1
         self._unsynced: list[int] = []
         self._begin()
@@ -97,7 +98,8 @@ class Segments:
     def oldest(self, limit: int) -> Chunk:
         """Up to so many frames that nobody acked, of one file; the very same until they are acked or dropped."""
         first = self._files[0]
-        begun = self._begun()
+        number, begun_end = self._begun
+        begun = begun_end if number == first.number and self._read_at < begun_end <= first.size else 0
         with first.path.open("rb") as file:
             file.seek(self._read_at)
             payloads: list[bytes] = []
@@ -107,17 +109,9 @@ class Segments:
                 payloads.append(file.read(length))
                 end += _FRAME.size + length
         if end != begun:
-            _put(self._begun_mark, _BEGUN.pack(first.number, end))
+            self._begun = first.number, end
+            _put(self._begun_mark, _BEGUN.pack(*self._begun))
         return Chunk(payloads, first.number, end)
-
-    def _begun(self) -> int:
-        """Where the chunk ends that was handed out and not acked; 0 without one."""
-        data = os.pread(self._begun_mark, _BEGUN.size + 4, 0)
-        if len(data) < _BEGUN.size + 4 or data != _with_checksum(data[: _BEGUN.size]):
-            return 0
-        number, end = _BEGUN.unpack(data[: _BEGUN.size])
-        first = self._files[0]
-        return int(end) if number == first.number and self._read_at < end <= first.size else 0
 
     def acked(self, chunk: Chunk) -> None:
         """These frames need not be kept. Nothing happens when they were dropped meanwhile."""
@@ -198,13 +192,9 @@ class Segments:
 
     def _marked(self) -> tuple[int, int]:
         """Offset and number of the acked frames of the first file."""
-        data = os.pread(self._mark, _MARK.size + 4, 0)
-        if not self._files or len(data) < _MARK.size + 4:
-            return 0, 0
-        number, offset, frames = _MARK.unpack(data[: _MARK.size])
-        first = self._files[0]
-        is_of_first = data == _with_checksum(data[: _MARK.size]) and number == first.number
-        return (offset, frames) if is_of_first and offset <= first.size else (0, 0)
+        number, offset, frames = _got(self._mark, _MARK) or (0, 0, 0)
+        is_of_first = bool(self._files) and number == self._files[0].number and offset <= self._files[0].size
+        return (offset, frames) if is_of_first else (0, 0)
 
 
 def synced(files: Sequence[int]) -> None:
@@ -221,6 +211,12 @@ def _put(file: int, mark: bytes) -> None:
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
+
+
+def _got(file: int, form: struct.Struct) -> tuple[int, ...] | None:
+    """The mark that is whole in its file, if there is one."""
+    data = os.pread(file, form.size + 4, 0)
+    return form.unpack(data[: form.size]) if data == _with_checksum(data[: form.size]) else None
 
 
 def _with_checksum(mark: bytes) -> bytes:

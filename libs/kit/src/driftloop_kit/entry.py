@@ -64,8 +64,7 @@ async def _run(name: str, run: Run[S], settings: type[S]) -> None:
     configure_logging(name, given.log_level)
     refuse_settings(given)
     arm(given.failpoints)
-    made = run(given)
-    service = await made if inspect.isawaitable(made) else made
+    service = await _made(run, given)
     if service is not None:
         spare_pandas()
         await run_service(service, trial=Trial(_itself("try-record")))
@@ -81,10 +80,14 @@ def _itself(command: str) -> list[str]:
 async def _try_record(run: Run[S], settings: type[S]) -> None:
     from driftloop_kit.trial import try_record
 
-    made = run(from_environment(settings))
-    service = await made if inspect.isawaitable(made) else made
+    service = await _made(run, from_environment(settings))
     if service is not None:
         await try_record(service)
+
+
+async def _made(run: Run[S], given: S) -> Service[Any] | None:
+    made = run(given)
+    return await made if inspect.isawaitable(made) else made
 
 
 def spare_pandas() -> None:

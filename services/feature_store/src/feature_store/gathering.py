@@ -66,16 +66,15 @@ class Gathering:
         views = {source.view for source in wanted.from_views.values()}
         return assemble(
             Sources(
-                self._tables.rows(
-                    PREDICTIONS.name, versions["predictions"], None, SOURCE_COLUMNS[PREDICTIONS.name], of=wanted.model
-                ),
-                self._tables.rows(
-                    OUTCOMES.name, versions["outcomes"], None, SOURCE_COLUMNS[OUTCOMES.name], of=wanted.model
-                ),
+                self._of_model(PREDICTIONS.name, wanted, versions["predictions"]),
+                self._of_model(OUTCOMES.name, wanted, versions["outcomes"]),
                 {view: self._observations(view, wanted, versions["observations"]) for view in sorted(views)},
             ),
             wanted,
         )
+
+    def _of_model(self, topic: str, wanted: Wanted, version: int) -> Any:
+        return self._tables.rows(topic, version, columns=SOURCE_COLUMNS[topic], of=wanted.model)
 
     def _observations(self, view: str, wanted: Wanted, version: int) -> Any:
         """The view's readings before the pinned offsets: later ones would make another dataset of the same request."""
