@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
-import psutil
 
 import driftloop_models
 from driftloop_artifacts import ArtifactStore
@@ -23,7 +19,6 @@ from serving.testing import FEATURES, NOON, a_declaration, an_event
 ASKED: Final[dict[str, Any]] = {"wind": 3.0, "origin": "EWR"}
 # A table of so many values makes a version 8 MiB large in memory: what is kept of a few that were replaced is seen.
 PLACES: Final = 50_000
-LOOK_S: Final = 0.02
 TOLERANCE: Final = 1e-12
 
 
@@ -97,25 +92,3 @@ class Heard:
         if int(version) < self._last.get(client, 0):
             self.back.append(f"{what}: {version} after {self._last[client]}")
         self._last[client] = int(version)
-
-
-class Memory:
-    """The most that a process holds while the block runs."""
-
-    def __init__(self, pid: int) -> None:
-        self._process, self._over = psutil.Process(pid), threading.Event()
-        self._thread = threading.Thread(target=self._look)
-        self.most_mib = 0.0
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._over.is_set():
-            self.most_mib = max(self.most_mib, self._process.memory_info().rss / 2**20)
-            time.sleep(LOOK_S)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 from tests.compatibility.ending import ask, ended, gap_s, predictions, until_served
 from tests.compatibility.replicas import balanced
-from tests.compatibility.swapping import ASKED, Heard, Memory, Versions
+from tests.compatibility.swapping import ASKED, Heard, Versions
 from tests.faults.account import Account, Line, told
 from tests.faults.report import Report
 from tests.faults.results import size
@@ -22,6 +22,7 @@ from tests.faults.steady_asking import SteadyAsking
 from tests.faults.stream import Stream
 from tests.faults.tallying import Tallied, effects
 from tests.faults.verdict import Effect, judge
+from tests.load.watching import Peak
 
 from driftloop_contracts.topics import PREDICTIONS
 from driftloop_kit.testing import ServiceProcess
@@ -35,6 +36,7 @@ PER_SECOND: Final = 200.0
 CLIENTS: Final = 24
 # How long two versions are held before what they need is known.
 WARM_S: Final = {"fast": 4.0, "whole": 60.0}[size()]
+LOOK_S: Final = 0.02
 # Those who stay have settled before the next thing happens.
 REST_S: Final = 3.0
 
@@ -92,9 +94,9 @@ async def test_swaps(kafka: str, tmp_path: Path, found: dict[str, Any], common: 
             serving.port, versions.model, ASKED, account, PER_SECOND, heard.hear, clients=CLIENTS
         ) as asking:
             began = time.time()
-            with Memory(serving.process.pid) as two:
+            with Peak(serving.process.pid, LOOK_S) as two:
                 await asyncio.sleep(WARM_S)
-            with Memory(serving.process.pid) as many:
+            with Peak(serving.process.pid, LOOK_S) as many:
                 took_s = [await swapped(versions, serving, number) for number in range(3, SWAPS + 3)]
             over = time.time()
         await serving.eventually("/ready", lambda said: said["spool_pending"] == 0)

@@ -23,13 +23,13 @@ from tests.faults.reading import ends, rows, send, until_read
 from tests.faults.report import Report
 from tests.faults.results import size
 from tests.faults.verdict import Effect, judge
+from tests.first_version import first_version
 
 from driftloop_artifacts import ArtifactStore
 from driftloop_bus.codec import encode
 from driftloop_bus.routes import reads
 from driftloop_bus.testing import publish
 from driftloop_contracts import first
-from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ServedVersion
 from driftloop_contracts.data_plane import OutcomeObserved
 from driftloop_contracts.documents import ModelDeclaration
 from driftloop_contracts.topics import OUTCOMES, PREDICTIONS, dead_letter_topics
@@ -159,13 +159,7 @@ async def a_served_model(kafka: str, folder: Path) -> None:
     """Declared and deployed, its bytes in the store."""
     digest = str(await ArtifactStore.open((folder / "artifacts").as_uri()).put(linear_model(1.0)))
     now = datetime.now(UTC)
-    champion = ServedVersion(
-        version="1", artifact_digest=digest, artifact_format="driftloop-table-model", features=FEATURES, since=now
-    )
-    facts = [
-        ModelDeclared(model=MODEL, document=a_declaration(MODEL), digest="sha256:0", applied_by="ops"),
-        DeploymentChanged(model=MODEL, revision=1, champion=champion, challengers=[], reason="first"),
-    ]
+    facts = first_version(a_declaration(MODEL), digest, FEATURES, now)
     await publish(
         kafka, "registry", a_view(), *(first(fact, id=f"{MODEL}-{n}", time=now) for n, fact in enumerate(facts))
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Final, Self
+from functools import partial
+from typing import Any, ClassVar, Final
 
 import httpx
+from tests.faults.meanwhile import Meanwhile
 
 EACH_S: Final = 0.05
 TASKS: Final = re.compile(r"^driftloop_tasks (\S+)$", re.MULTILINE)
@@ -30,32 +30,22 @@ class Said:
 
 
 @dataclass
-class Pages:
+class Pages(Meanwhile):
     """Looks until the block ends."""
 
+    ends_within_s: ClassVar[float] = 2 * GIVES_UP_AFTER_S
     url: str
     each_s: float = EACH_S
     live: list[Said] = field(default_factory=list)
     ready: list[Said] = field(default_factory=list)
 
-    def __enter__(self) -> Self:
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._look, args=(path, found))
-            for path, found in (("/live", self.live), ("/ready", self.ready))
-        ]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(2 * GIVES_UP_AFTER_S)
+    def works(self) -> Iterable[Callable[[], None]]:
+        """A look after the other at each of both."""
+        return [partial(self._look, path, found) for path, found in (("/live", self.live), ("/ready", self.ready))]
 
     def _look(self, path: str, found: list[Said]) -> None:
         with httpx.Client(base_url=self.url, timeout=GIVES_UP_AFTER_S, trust_env=False) as door:
-            while not self._stop.wait(self.each_s):
+            while not self.over.wait(self.each_s):
                 found.append(_asked(door, path))
 
     def not_ready_after_s(self, since: float) -> float:

@@ -9,8 +9,12 @@ from typing import Any, Final
 
 import asyncpg
 
+from driftloop_bus.batches import PredictionBatch
 from driftloop_bus.kafka import KafkaLog
-from driftloop_bus.ports import Outgoing, TopicPartition
+from driftloop_bus.ports import Outgoing, Record, TopicPartition
+from driftloop_bus.reading import read_batch
+from driftloop_bus.testing import everything
+from driftloop_contracts.topics import PREDICTIONS
 
 # Together a send of this many stays far from the producer's deadline, also on a busy machine.
 SENT_AT_ONCE: Final = 4_000
@@ -35,6 +39,27 @@ async def ends(kafka: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
         return await log.end_offsets(topics)
     finally:
         await log.close()
+
+
+async def on_log(kafka: str, topic: str) -> list[Record]:
+    """Everything on the topic."""
+    log = KafkaLog(kafka, "faults")
+    try:
+        return await everything(log, topic)
+    finally:
+        await log.close()
+
+
+async def predicted(kafka: str) -> list[str]:
+    """The ids of all predictions on their topic, those of packed records too."""
+    records = await on_log(kafka, PREDICTIONS.name)
+    found: list[str] = []
+    for part in {record.partition for record in records}:
+        batch, bad = read_batch([record for record in records if record.partition == part])
+        assert isinstance(batch, PredictionBatch)
+        assert not bad
+        found += batch.prediction_ids
+    return found
 
 
 async def until_read(url: str, wanted: Mapping[TopicPartition, int], within_s: float) -> float:

@@ -6,20 +6,20 @@ import asyncio
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 from tests.faults.account import Account, Refused, Unanswered
 from tests.faults.mortal import Mortal
+from tests.faults.reading import on_log
 from tests.faults.verdict import Effect
+from tests.first_version import first_version
 
 from driftloop_artifacts import ArtifactStore
 from driftloop_bus.batches import PredictionBatch
-from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.ports import Record
 from driftloop_bus.reading import read_batch
-from driftloop_bus.testing import everything, publish
-from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ServedVersion
+from driftloop_bus.testing import publish
 from driftloop_contracts.topics import PREDICTIONS
 from serving.testing import FEATURES, NOON, a_declaration, an_event, linear_model
 
@@ -59,7 +59,7 @@ class Asked:
 
     def predictions(self) -> list[tuple[Effect, float]]:
         """What stands on the topic, record by record, each with the moment at which the broker took it (`time.time`)."""
-        records = asyncio.run(_records(self.kafka))
+        records = asyncio.run(on_log(self.kafka, PREDICTIONS.name))
         pieces = [list(some) for _, some in groupby(records, key=lambda one: (one.partition, one.timestamp_ms))]
         return [(effect, piece[0].timestamp_ms / 1000) for piece in pieces for effect in _effects(piece)]
 
@@ -74,19 +74,7 @@ def _effects(records: list[Record]) -> list[Effect]:
 
 async def _deploy(kafka: str, artifacts: str) -> None:
     digest = str(await ArtifactStore.open(artifacts).put(linear_model(1.0)))
-    version: dict[str, Any] = {"version": "1", "artifact_digest": digest, "artifact_format": "driftloop-table-model"}
-    champion = ServedVersion(**version, features=FEATURES, since=NOON)
-    declared = ModelDeclared(model=MODEL, document=a_declaration(MODEL), digest="sha256:0", applied_by="ops")
-    deployed = DeploymentChanged(model=MODEL, revision=1, champion=champion, challengers=[], reason="first")
-    await publish(kafka, "registry", an_event(declared), an_event(deployed))
-
-
-async def _records(kafka: str) -> list[Record]:
-    log = KafkaLog(kafka, "faults")
-    try:
-        return await everything(log, PREDICTIONS.name)
-    finally:
-        await log.close()
+    await publish(kafka, "registry", *map(an_event, first_version(a_declaration(MODEL), digest, FEATURES, NOON)))
 
 
 def a_serving(kafka: str, account: Account, folder: Path) -> Asked:

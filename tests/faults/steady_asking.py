@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 import time
-from collections.abc import Callable
-from types import TracebackType
-from typing import Final, Self
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final
 
 import numpy as np
 from tests.faults.account import Account, Refused, Unanswered
+from tests.faults.meanwhile import Meanwhile
 
 CLIENTS: Final = 8
 ANSWER_WITHIN_S: Final = 10.0
-ENDS_WITHIN_S: Final = 30.0
 
 
-class SteadyAsking:
+class SteadyAsking(Meanwhile):
     """Asks so often a second while the block runs. The ids are `client:seq`."""
+
+    ends_within_s = 30.0
 
     def __init__(
         self,
@@ -35,20 +36,11 @@ class SteadyAsking:
         self._port, self._path, self._features, self._account = port, f"/predict/{model}", features, account
         self._heard = heard
         self._clients, self._each_s = clients, clients / per_second
-        self._stop = threading.Event()
         self._took: list[tuple[float, float]] = []
-        self._threads = [threading.Thread(target=self._ask_for_ever, args=(number,)) for number in range(clients)]
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(ENDS_WITHIN_S)
-        assert not any(thread.is_alive() for thread in self._threads)
+    def works(self) -> Iterable[Callable[[], None]]:
+        """Every client."""
+        return [partial(self._ask_for_ever, number) for number in range(self._clients)]
 
     def p99_ms(self, since: float, until: float) -> float:
         """Of what was asked in this time."""
@@ -64,7 +56,7 @@ class SteadyAsking:
     def _ask_for_ever(self, number: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_WITHIN_S)
         seq, due = 0, time.monotonic() + self._each_s * number / self._clients
-        while not self._stop.is_set():
+        while not self.over.is_set():
             time.sleep(max(0.0, due - time.monotonic()))
             with self._account.attempt(f"p{number}", f"p{number}", seq, f"p{number}:{seq}"):
                 self._ask(connection, f"p{number}:{seq}")

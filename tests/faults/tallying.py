@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
+from tests.faults.reading import on_log
 from tests.faults.verdict import Effect
 
-from driftloop_bus.kafka import KafkaLog
-from driftloop_bus.testing import everything
 from driftloop_contracts.topics import PREDICTIONS, RUNS
 from driftloop_kit.testing import ServiceProcess, bare_environment
 from driftloop_local.stack import LocalStack
@@ -113,11 +112,7 @@ class Tallied:
 
 
 async def _told(kafka: str) -> set[str]:
-    log = KafkaLog(kafka, "told")
-    try:
-        return {(record.value or b"").decode() for record in await everything(log, RUNS.name)}
-    finally:
-        await log.close()
+    return {(record.value or b"").decode() for record in await on_log(kafka, RUNS.name)}
 
 
 def effects(rows: Sequence[Row]) -> list[Effect]:

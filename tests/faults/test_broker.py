@@ -14,19 +14,18 @@ import numpy as np
 import pytest
 from tests.faults.account import Account, Line, longest_silence_ms, told
 from tests.faults.cluster import NODES, Cluster
+from tests.faults.reading import predicted
 from tests.faults.report import Report
 from tests.faults.results import size
 from tests.faults.steady_asking import SteadyAsking
 from tests.faults.stream import Stream
 from tests.faults.tallying import Tallied, effects, regressions
 from tests.faults.verdict import judge
+from tests.first_version import first_version
 
 from driftloop_artifacts import ArtifactStore
-from driftloop_bus.kafka import KafkaLog
-from driftloop_bus.reading import read
-from driftloop_bus.testing import everything, publish
+from driftloop_bus.testing import publish
 from driftloop_bus.topics import ensure_these
-from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ServedVersion
 from driftloop_contracts.topics import PREDICTIONS, RUNS
 from driftloop_kit.testing import ServiceProcess
 from driftloop_local.stack import LocalStack
@@ -218,26 +217,12 @@ def until_open(address: str) -> float:
 async def deployed(serving: ServiceProcess) -> None:
     """The model is being heard of, and will answer."""
     digest = str(await ArtifactStore.open(serving.artifacts).put(linear_model(0.5)))
-    champion = ServedVersion(
-        version="1", artifact_digest=digest, artifact_format="driftloop-table-model", features=FEATURES, since=NOON
-    )
-    declared = ModelDeclared(model="late", document=a_declaration(), digest="sha256:0", applied_by="ops")
-    changed = DeploymentChanged(model="late", revision=1, champion=champion, challengers=[], reason="first")
-    await publish(serving.kafka, "registry", an_event(declared), an_event(changed))
+    await publish(serving.kafka, "registry", *map(an_event, first_version(a_declaration(), digest, FEATURES, NOON)))
     assert isinstance(serving, ServingProcess)
     await serving.eventually_serves("late", "1")
 
 
 async def doubled(kafka: str) -> int:
     """How many predictions are on the log more than once: allowed, and to be known."""
-    log = KafkaLog(kafka, "doubled")
-    try:
-        records = await everything(log, PREDICTIONS.name)
-    finally:
-        await log.close()
-    ids: list[str] = []
-    for part in range(PREDICTIONS.partitions):
-        if ours := [record for record in records if record.partition == part]:
-            batch = read(ours).batch
-            ids += batch.prediction_ids if batch is not None else []  # type: ignore[union-attr]
+    ids = await predicted(kafka)
     return len(ids) - len(set(ids))

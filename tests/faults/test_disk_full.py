@@ -21,12 +21,12 @@ from tests.faults.results import size
 from tests.faults.small_disks import SmallDisk, small_disk
 from tests.faults.trainings_view import unfinished
 from tests.faults.verdict import judge
+from tests.first_version import first_version
 
 from driftloop_artifacts import ArtifactStore
 from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.testing import publish
 from driftloop_bus.topics import ensure_topics
-from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ServedVersion
 from driftloop_kit.schema import migrate
 from driftloop_kit.testing import ServiceProcess
 from driftloop_local.stack import LocalStack
@@ -154,10 +154,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> float:
 async def serve(place: Place) -> None:
     """A version answers."""
     digest = str(await ArtifactStore.open(place.serving.artifacts).put(linear_model(1.0)))
-    declaration = ModelDeclared(model=MODEL, document=a_declaration(MODEL), digest="sha256:0", applied_by="ops")
-    served = ServedVersion(
-        version="1", artifact_digest=digest, artifact_format="driftloop-table-model", features=FEATURES, since=NOON
+    await publish(
+        place.stack.kafka, "registry", *map(an_event, first_version(a_declaration(MODEL), digest, FEATURES, NOON))
     )
-    changed = DeploymentChanged(model=MODEL, revision=1, champion=served, reason="first")
-    await publish(place.stack.kafka, "registry", an_event(declaration), an_event(changed))
     await place.serving.eventually_serves(MODEL, "1")

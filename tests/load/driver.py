@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 
 import numpy as np
+from tests.load.wire import body_length
 
 WITHIN_S: Final = 120.0
 
@@ -23,12 +24,6 @@ class Answers:
 
     def percentile_ms(self, share: float) -> float:
         return float(np.percentile(self.seconds, share) * 1e3)
-
-
-def request(path: str, body: bytes) -> bytes:
-    """As it goes over the wire."""
-    head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    return head.encode() + body
 
 
 async def drive(port: int, requests: Sequence[bytes], connections: int) -> Answers:
@@ -61,7 +56,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._read += data
         head, found, body = self._read.partition(b"\r\n\r\n")
-        if not found or len(body) < _length(head):
+        if not found or len(body) < body_length(head):
             return
         self._answers.seconds.append(time.perf_counter() - self._asked_at)
         self._answers.refused += not head.startswith(b"HTTP/1.1 200")
@@ -80,8 +75,3 @@ class _Connection(asyncio.Protocol):
         elif not self._done.done():
             self._done.set_result(None)
             self._transport.close()
-
-
-def _length(head: bytes) -> int:
-    _, _, rest = head.lower().partition(b"content-length:")
-    return int(rest.partition(b"\r\n")[0])

@@ -3,44 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from tests.faults.account import Account, Line, Unanswered, told
+from tests.faults.meanwhile import Meanwhile
+from tests.first_version import first_version
 
 from driftloop_bus.codec import encode
 from driftloop_bus.errors import TryAgain
 from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.ports import Outgoing, Producer
 from driftloop_contracts import AnyEvent, first
-from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ServedVersion
 from driftloop_contracts.data_plane import PredictionMade
 from driftloop_contracts.documents import ModelDeclaration
 from driftloop_contracts.topics import PREDICTIONS
 
 CLIENTS: Final = PREDICTIONS.partitions
 BATCH: Final = 50
-ENDS_WITHIN_S: Final = 120.0
 AGAIN_AFTER_S: Final = 0.05
 
 
-class Flow:
+class Flow(Meanwhile):
     """Each client sends its next batch once the last was acked. A model for each client: `c0`, `c1`, ..."""
 
     def __init__(self, kafka: str, account: Account) -> None:
         self._kafka, self._account = kafka, account
         self._next = [0] * CLIENTS
         self._appended: list[tuple[list[int], list[float]]] = [([], []) for _ in range(CLIENTS)]
-        self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
-        self._errors: list[BaseException] = []
+        self._each_s = 0.0
 
     async def burst(self, batches: int) -> None:
         """So many batches of each client are in the log, as fast as it takes them."""
@@ -53,23 +50,12 @@ class Flow:
 
     def steadily(self, per_second: float) -> Self:
         """As a context manager from now on: so many predictions a second while the block runs."""
-        each_s = CLIENTS * BATCH / per_second
-        self._stop.clear()
-        self._threads = [threading.Thread(target=self._run, args=(number, each_s)) for number in range(CLIENTS)]
+        self._each_s = CLIENTS * BATCH / per_second
         return self
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Every client was told of its last batch."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(ENDS_WITHIN_S)
-        assert not any(thread.is_alive() for thread in self._threads), "a client waits for its last ack"
-        assert not self._errors, self._errors
+    def works(self) -> Iterable[Callable[[], None]]:
+        """Every client; at the end it was told of its last batch."""
+        return [partial(asyncio.run, self._send_for_ever(number)) for number in range(CLIENTS)]
 
     @property
     def sent(self) -> int:
@@ -81,18 +67,12 @@ class Flow:
         offsets, times = self._appended[partition]
         return times[bisect_right(offsets, offset) - 1]
 
-    def _run(self, number: int, each_s: float) -> None:
-        try:
-            asyncio.run(self._send_for_ever(number, each_s))
-        except BaseException as error:  # noqa: BLE001  # raised where the block ends
-            self._errors.append(error)
-
-    async def _send_for_ever(self, number: int, each_s: float) -> None:
+    async def _send_for_ever(self, number: int) -> None:
         log = KafkaLog(self._kafka, f"client-{number}")
         producer, due = await log.producer(), time.monotonic()
-        while not self._stop.is_set():
+        while not self.over.is_set():
             await self._send(producer, number)
-            due = max(due + each_s, time.monotonic() - each_s)
+            due = max(due + self._each_s, time.monotonic() - self._each_s)
             await asyncio.sleep(due - time.monotonic())
         await log.close()
 
@@ -146,13 +126,5 @@ def model(name: str, now: datetime) -> list[AnyEvent]:
     document = ModelDeclaration.model_validate({
         "model": name, "owner": "ops", "task": "binary", "features": {"x": "number"}, "train": {"entry": "flow:train"}
     })  # fmt: skip
-    champion = ServedVersion(
-        version="1", artifact_digest="sha256:1", artifact_format="table", features={"x": "number"}, since=now
-    )
-    deployed = DeploymentChanged(model=name, revision=1, champion=champion, challengers=[], reason="first")
-    return [
-        first(
-            ModelDeclared(model=name, document=document, digest="sha256:0", applied_by="ops"), id=f"d-{name}", time=now
-        ),
-        first(deployed, id=f"v-{name}", time=now),
-    ]
+    declared, deployed = first_version(document, "sha256:1", {"x": "number"}, now, artifact_format="table")
+    return [first(declared, id=f"d-{name}", time=now), first(deployed, id=f"v-{name}", time=now)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from tests.first_version import first_version
 
 from driftloop.facts import predicted
 from driftloop_artifacts import ArtifactStore
@@ -14,7 +15,6 @@ from driftloop_bus.codec import encode
 from driftloop_bus.ports import Outgoing
 from driftloop_bus.testing import publish
 from driftloop_contracts import first
-from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ServedVersion
 from driftloop_contracts.documents import ModelDeclaration
 from driftloop_contracts.topics import OUTSIDE
 from driftloop_models import Encoder, Linear, TableModel, save
@@ -49,22 +49,13 @@ async def declared(kafka: str, folder: Path) -> None:
     digest = str(await ArtifactStore.open((folder / "artifacts").as_uri()).put(save(model)))
     now = datetime.now(UTC)
     for name in MODELS:
-        facts = (_declaration(name), _deployment(name, digest, now))
+        facts = first_version(_declaration(name), digest, dict.fromkeys(FEATURES, "number"), now)
         await publish(kafka, "registry", *(first(fact, id=f"{name}-{n}", time=now) for n, fact in enumerate(facts)))
 
 
-def _declaration(name: str) -> ModelDeclared:
-    document = ModelDeclaration.model_validate(
+def _declaration(name: str) -> ModelDeclaration:
+    return ModelDeclaration.model_validate(
         {"model": name, "owner": "ops", "task": "binary", "features": dict.fromkeys(FEATURES, "number"),
          "outcome": {"expected_within": "36h", "loss": "log_loss"}, "train": {"entry": "ingest.train:train"},
          "monitor": {"trigger": {"loss": "brier", "window": "1d", "closes": "09:00Z", "min_outcomes": 40}}}
     )  # fmt: skip
-    return ModelDeclared(model=name, document=document, digest="sha256:0", applied_by="ops")
-
-
-def _deployment(name: str, digest: str, now: datetime) -> DeploymentChanged:
-    champion = ServedVersion(
-        version="1", artifact_digest=digest, artifact_format="driftloop-table-model",
-        features=dict.fromkeys(FEATURES, "number"), since=now,
-    )  # fmt: skip
-    return DeploymentChanged(model=name, revision=1, champion=champion, challengers=[], reason="first")

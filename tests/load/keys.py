@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
+from tests.first_version import first_version
 
 from driftloop_artifacts import ArtifactStore
 from driftloop_bus.codec import encode
 from driftloop_bus.ports import Outgoing
 from driftloop_contracts import AnyEvent, first
-from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ServedVersion, ViewDeclared
+from driftloop_contracts.control_plane import ViewDeclared
 from driftloop_contracts.data_plane import ObservationMade
 from driftloop_contracts.documents import ModelDeclaration, ViewDeclaration
 from driftloop_models import Encoder, Linear, TableModel, save
@@ -69,19 +70,10 @@ async def declared(artifacts: str) -> Sequence[AnyEvent]:
         "model": MODEL, "owner": "ops", "task": "regression", "train": {"entry": "keys:train"},
         "features": {"spend": {"type": "number", "view": VIEW, "entity": "customer"}},
     })  # fmt: skip
-    champion = ServedVersion(
-        version="1",
-        artifact_digest=digest,
-        artifact_format="driftloop-table-model",
-        features={"spend": "number"},
-        since=START,
-    )
-    deployed = DeploymentChanged(model=MODEL, revision=1, champion=champion, challengers=[], reason="first")
+    declared, deployed = first_version(document, digest, {"spend": "number"}, START)
     return [
         first(ViewDeclared(view=VIEW, document=view, digest="sha256:0", applied_by="ops"), id="view", time=START),
-        first(
-            ModelDeclared(model=MODEL, document=document, digest="sha256:0", applied_by="ops"), id="model", time=START
-        ),
+        first(declared, id="model", time=START),
         first(deployed, id="deployed", time=START),
     ]
 

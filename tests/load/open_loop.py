@@ -1,4 +1,4 @@
-"""Asks serving at a steady rate, whatever its answers do: `python open_loop.py PORT PATH RATE SECONDS FEATURES OUT`.
+"""Asks serving at a steady rate, whatever its answers do: `python -m tests.load.open_loop PORT PATH RATE SECONDS FEATURES OUT`.
 
 A request is due at its time. What it waits for a free connection, or for this process, is part of how long its answer took:
 nothing is left out because something earlier was slow (no coordinated omission). In a process of its own, which has little
@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self, cast
+
+from tests.load import wire
 
 CONNECTIONS: Final = 16
 MOST_CONNECTIONS: Final = 64
@@ -62,7 +64,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._read += data
         head, found, body = self._read.partition(b"\r\n\r\n")
-        if not found or len(body) < _length(head):
+        if not found or len(body) < wire.body_length(head):
             return
         self._read = b""
         # An answer to another question is none.
@@ -141,9 +143,7 @@ class Client:
 
 def request(path: str, features: str, number: int) -> bytes:
     """As it goes over the wire; the prediction's id is its number's."""
-    body = f'{{"features":{features},"prediction_id":"r{number}"}}'
-    head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-    return f"{head}content-length: {len(body)}\r\n\r\n{body}".encode()
+    return wire.request(path, f'{{"features":{features},"prediction_id":"r{number}"}}'.encode())
 
 
 async def ask(port: int, requests: Sequence[bytes], rate: float) -> Asked:
@@ -165,11 +165,6 @@ def main(port: str, path: str, rate: str, seconds: str, features: str, out: str)
     gc.freeze()
     asked = asyncio.run(ask(int(port), requests, float(rate)))
     Path(out).write_text(json.dumps(asdict(asked)))
-
-
-def _length(head: bytes) -> int:
-    _, _, rest = head.lower().partition(b"content-length:")
-    return int(rest.partition(b"\r\n")[0])
 
 
 if __name__ == "__main__":

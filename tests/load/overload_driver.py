@@ -17,6 +17,7 @@ from typing import Final, cast
 import numpy as np
 import uvloop
 from tests.load.slow_clients import Slow
+from tests.load.wire import body_length
 
 TICK_S: Final = 0.005
 MAX_CONNECTIONS: Final = 600
@@ -127,11 +128,10 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._read += data
         head, found, body = self._read.partition(b"\r\n\r\n")
-        head = head.lower()
-        if not found or len(body) < int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]):
+        if not found or len(body) < body_length(head):
             return
         self._read = b""
-        self._answered(int(head[9:12]), when=b"\r\nretry-after:" in head)
+        self._answered(int(head[9:12]), when=b"\r\nretry-after:" in head.lower())
 
     def connection_lost(self, error: Exception | None) -> None:
         self._load.open -= 1

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median, quantiles
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import psutil
+from tests.faults.meanwhile import Meanwhile
 
 MIB: Final = 1024.0**2
 LIVES_WITHIN_S: Final = 5.0
@@ -24,7 +24,7 @@ GIVES_UP_AFTER_S: Final = 60.0
 
 
 @dataclass
-class Watch:
+class Watch(Meanwhile):
     """Looks while the block runs: by a new connection each time, as whatever decides over a restart does."""
 
     port: int
@@ -34,19 +34,11 @@ class Watch:
     before_mib: float = 0.0
     most_mib: float = 0.0
 
-    def __enter__(self) -> Self:
-        self._over = threading.Event()
+    def works(self) -> Iterable[Callable[[], None]]:
+        """Two ways to look, each again and again."""
         self.before_mib = self.most_mib = self._mib()
         looks = ((self._look_at_life, LOOK_AT_LIFE_S), (self._look_at_memory, LOOK_AT_MEMORY_S))
-        self._threads = [threading.Thread(target=self._again, args=look) for look in looks]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
+        return [partial(self._again, *look) for look in looks]
 
     @property
     def grown_mib(self) -> float:
@@ -54,7 +46,7 @@ class Watch:
         return round(self.most_mib - self.before_mib, 1)
 
     def _again(self, look: Callable[[], None], each_s: float) -> None:
-        while not self._over.wait(each_s):
+        while not self.over.wait(each_s):
             look()
 
     def _look_at_life(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import uvloop
 from tests.load import ingest_world, soak_world
-from tests.load.driver import request
+from tests.load.wire import request
 
 from driftloop_kit.testing import ServiceProcess, running
 

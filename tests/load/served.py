@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from tests.first_version import first_version
 from tests.load.by_hand import COEFFICIENTS, FEATURES, MODEL
 
 from driftloop_artifacts import ArtifactStore
 from driftloop_bus.testing import publish
-from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ServedVersion
 from driftloop_contracts.documents import ModelDeclaration
 from driftloop_models import Encoder, Linear, TableModel, save
 from driftloop_models.fields import NumberField
@@ -24,10 +24,5 @@ async def deployed(serving: ServingProcess) -> None:
     document = ModelDeclaration.model_validate(
         {"model": MODEL, "owner": "ops", "task": "binary", "features": features, "train": {"entry": "load.train:train"}}
     )
-    champion = ServedVersion(
-        version="1", artifact_digest=digest, artifact_format="driftloop-table-model", features=features, since=NOON
-    )
-    declared = ModelDeclared(model=MODEL, document=document, digest="sha256:0", applied_by="ops")
-    deployed = DeploymentChanged(model=MODEL, revision=1, champion=champion, challengers=[], reason="first")
-    await publish(serving.kafka, "registry", an_event(declared), an_event(deployed))
+    await publish(serving.kafka, "registry", *map(an_event, first_version(document, digest, features, NOON)))
     await serving.eventually_serves(MODEL, "1")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Final
 
@@ -44,12 +47,9 @@ async def judged(users: Users, urls: Mapping[str, str], history: Path) -> Verdic
         },
         "history": await asyncio.to_thread(_stored, history),
     }
-    told = [judge(lines, []) for lines in users.told.values()]
+    told = reduce(add, (judge(lines, []) for lines in users.told.values()))
     each = [judge(users.told[kind], _effects(ids)) for kinds in found.values() for kind, ids in kinds.items()]
-    return Verdict(
-        *(sum(getattr(one, name) for one in told) for name in ("acked", "refused", "indefinite")),
-        *(sum(getattr(one, name) for one in each) for name in ("lost", "dup", "phantom", "order_violations")),
-    )
+    return replace(reduce(add, each), acked=told.acked, refused=told.refused, indefinite=told.indefinite)
 
 
 async def stale(users: Users, url: str) -> int:

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from tests.first_version import first_version
+
 from driftloop_artifacts import ArtifactStore
 from driftloop_bus.testing import publish
 from driftloop_contracts import first
-from driftloop_contracts.control_plane import DeploymentChanged, ModelDeclared, ServedVersion, ViewDeclared
+from driftloop_contracts.control_plane import ViewDeclared
 from driftloop_contracts.documents import ModelDeclaration, ViewDeclaration
 from driftloop_kit.testing import ServiceProcess
 from serving.testing import linear_model
@@ -110,13 +112,8 @@ async def declared(kafka: str, folder: Path) -> None:
     digest = str(await ArtifactStore.open((folder / "artifacts").as_uri()).put(linear_model(1.0)))
     now = datetime.now(UTC)
     view = ViewDeclaration.model_validate({"view": VIEW, "entity": "site", "features": {"wind": "number"}})
-    champion = ServedVersion(
-        version="1", artifact_digest=digest, artifact_format="driftloop-table-model",
-        features={"origin": "category", "wind": "number"}, since=now,
-    )  # fmt: skip
     facts = [
         ViewDeclared(view=VIEW, document=view, digest="sha256:v", applied_by="ops"),
-        ModelDeclared(model=MODEL, document=a_declaration(MODEL), digest="sha256:0", applied_by="ops"),
-        DeploymentChanged(model=MODEL, revision=1, champion=champion, challengers=[], reason="first"),
+        *first_version(a_declaration(MODEL), digest, {"origin": "category", "wind": "number"}, now),
     ]
     await publish(kafka, "registry", *(first(fact, id=f"{MODEL}-{n}", time=now) for n, fact in enumerate(facts)))

@@ -20,8 +20,9 @@ import pytest
 import uvloop
 from tests.load.by_hand import FEATURES, MODEL, fresh_topic
 from tests.load.costs import Cell, Table, cpu_s, scale, settle
-from tests.load.driver import drive, request
+from tests.load.driver import drive
 from tests.load.served import deployed
+from tests.load.wire import request
 
 from driftloop_kit.testing import free_port
 from serving.testing.process import ServingProcess

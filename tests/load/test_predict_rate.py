@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 import uvloop
 from tests.faults.account import Line, State
+from tests.faults.reading import predicted
 from tests.faults.report import Report
-from tests.faults.results import size
+from tests.faults.results import ROOT, size
 from tests.faults.verdict import Effect, judge
 from tests.load import open_loop
 from tests.load.by_hand import FEATURES, MODEL
@@ -29,11 +30,6 @@ from tests.load.costs import cpu_s
 from tests.load.histogram import Histogram
 from tests.load.served import deployed
 
-from driftloop_bus.batches import PredictionBatch
-from driftloop_bus.kafka import KafkaLog
-from driftloop_bus.reading import read_batch
-from driftloop_bus.testing import everything
-from driftloop_contracts.topics import PREDICTIONS
 from serving.testing.process import ServingProcess
 
 pytestmark = [pytest.mark.faults, pytest.mark.stack]
@@ -76,7 +72,7 @@ def test_two_hundred_a_second_are_answered_soon_and_each_is_told_once(
     answers = asked(serving.port, tmp_path, seconds)
     spent, emitted = cpu_s(serving.process.pid) - cpu, emission(serving).since(before)
     serving.until_page("/ready", lambda said: said["spool_pending"] == 0, WITHIN_S)
-    told = uvloop.run(predictions(kafka))
+    told = uvloop.run(predicted(kafka))
     latency = {f"p{share:g}_ms": round(float(np.percentile(answers.took_ms, share)), 2) for share in (50, 99, 99.9)}
     report(
         "L2", judge(answers.lines, [Effect(what, what, 0) for what in told]), **latency,
@@ -96,7 +92,9 @@ def asked(port: int, folder: Path, seconds: float) -> Answers:
     features.write_text("\n".join(json.dumps(dict(zip(FEATURES, row, strict=True))) for row in rows))
     words = [str(port), f"/predict/{MODEL}", str(PER_SECOND), str(seconds + WARM_UP_S), str(features), str(out)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, open_loop.__file__, *words], check=True, timeout=seconds + WITHIN_S)
+    subprocess.run(
+        [sys.executable, "-m", "tests.load.open_loop", *words], check=True, timeout=seconds + WITHIN_S, cwd=ROOT
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     said = open_loop.Asked(**json.loads(out.read_text()))
@@ -117,19 +115,3 @@ def lines(said: open_loop.Asked) -> list[Line]:
 def emission(serving: ServingProcess) -> Histogram:
     """What events have cost answers by now."""
     return Histogram.read(serving.get("/metrics").text, EMISSION)
-
-
-async def predictions(kafka: str) -> list[str]:
-    """The ids of all that is on the topic, packed records' too."""
-    log = KafkaLog(kafka, "rate")
-    try:
-        records = await everything(log, PREDICTIONS.name)
-    finally:
-        await log.close()
-    found: list[str] = []
-    for part in {record.partition for record in records}:
-        batch, bad = read_batch([record for record in records if record.partition == part])
-        assert isinstance(batch, PredictionBatch)
-        assert not bad
-        found += batch.prediction_ids
-    return found

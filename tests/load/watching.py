@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import psutil
+from tests.faults.meanwhile import Meanwhile
 
 from driftloop_kit.testing import ServiceProcess
 
@@ -17,26 +17,36 @@ MIB: Final = 2**20
 
 
 @dataclass
+class Peak(Meanwhile):
+    """The most that a process has in memory while the block runs."""
+
+    pid: int
+    each_s: float = LOOK_EACH_S
+    most_mib: float = 0.0
+
+    def works(self) -> Iterable[Callable[[], None]]:
+        """A look after the other, the first at once."""
+        return [self._look]
+
+    def _look(self) -> None:
+        process, over = psutil.Process(self.pid), False
+        while not over:
+            self.most_mib = max(self.most_mib, process.memory_info().rss / MIB)
+            over = self.over.wait(self.each_s)
+
+
+@dataclass
 class Memory:
-    """The most that processes had in memory while the block ran, in MiB."""
+    """The most that processes had in memory while the blocks ran, in MiB."""
 
     most: float = 0.0
 
     @contextmanager
     def of(self, service: ServiceProcess) -> Iterator[None]:
         """Looks all the time."""
-        ended = threading.Event()
-        looking = threading.Thread(target=self._look, args=(psutil.Process(service.process.pid), ended))
-        looking.start()
-        try:
+        with Peak(service.process.pid) as peak:
             yield
-        finally:
-            ended.set()
-            looking.join()
-
-    def _look(self, process: psutil.Process, ended: threading.Event) -> None:
-        while not ended.wait(LOOK_EACH_S):
-            self.most = max(self.most, process.memory_info().rss / MIB)
+        self.most = max(self.most, peak.most_mib)
 
 
 def metrics(service: ServiceProcess, *names: str) -> list[float]:
