@@ -17,16 +17,18 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from deltalake import DeltaTable
 from tests.faults.account import Line
 from tests.faults.reading import rows
 from tests.faults.report import Report
 from tests.faults.results import size
+from tests.faults.stored import until_stored
 from tests.faults.verdict import Effect, Verdict, judge
 
+from driftloop_contracts.topics import OUTCOMES, PREDICTIONS
 from driftloop_local.databases import in_database
 from driftloop_local.home import Home
 from driftloop_local.record import read_record
+from feature_store.tables import NAMES, Tables
 from flights.demo.command import played, resolved
 from flights.demo.kills import Killer
 from flights.demo.pace import Pace
@@ -49,6 +51,8 @@ where o.model = $1 and exists (
 """
 KILLS: Final = {"whole": 60, "fast": 8}
 EVENTS_PER_S: Final = 200.0
+# The history gathers rows for half a minute at most.
+STORED_WITHIN_S: Final = 120.0
 SEED: Final = 5
 """Decides what dies when. A run with another one is another run, and as good."""
 
@@ -79,7 +83,7 @@ def effects_in(home: Home, asked: Scene) -> Verdict:
     slices = list(load().replay(asked.since, asked.until))
     sent = _named("prediction", (name for piece in slices for name in piece.predictions["prediction_id"].to_pylist()))
     sent += _named("outcome", (name for piece in slices for name in piece.outcomes["prediction_id"].to_pylist()))
-    found = {"monitor": asyncio.run(_judged(home, asked.since)), "history": _kept(home, asked.since)}
+    found = {"monitor": asyncio.run(_judged(home, asked.since)), "history": _kept(home)}
     return judge(
         [Line(0.0, "demo", one, 0, f"{place} {one}", "ok") for place in found for one in sent],
         [Effect(one, f"{place} {one}", 0) for place, names in found.items() for one in names],
@@ -95,17 +99,18 @@ async def _judged(home: Home, since: datetime) -> list[str]:
     ]
 
 
-def _kept(home: Home, since: datetime) -> list[str]:
+def _kept(home: Home) -> list[str]:
     """By event: the history is the log's, and a record may be repeated there under its id."""
-    root = str(read_record(home).history).removeprefix("file://")
-    predictions = DeltaTable(f"{root}/predictions").to_pyarrow_table(["event_id", "prediction_id", "variant"])
-    outcomes = DeltaTable(f"{root}/outcomes").to_pyarrow_table(["event_id", "prediction_id", "variant"])
-    live = predictions.filter(pc.equal(predictions["variant"], "champion"))
-    told = outcomes.filter(pc.is_null(outcomes["variant"]))
-    return [
-        *_named("prediction", _by_event(live)),
-        *_named("outcome", _by_event(told)),
-    ]
+    record = read_record(home)
+    tables = Tables(str(record.history))
+    asyncio.run(until_stored(tables, str(record.kafka), (PREDICTIONS.name, OUTCOMES.name), STORED_WITHIN_S))
+    live = _rows(tables, PREDICTIONS.name, pc.field("variant") == "champion")
+    told = _rows(tables, OUTCOMES.name, pc.field("variant").is_null())
+    return [*_named("prediction", _by_event(live)), *_named("outcome", _by_event(told))]
+
+
+def _rows(tables: Tables, topic: str, where: pc.Expression) -> pa.Table:
+    return tables.rows(topic, tables.versions()[NAMES[topic]], where, ["event_id", "prediction_id"])
 
 
 def _by_event(table: pa.Table) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.reading import ends, rows, until_read
+from tests.faults.stored import until_stored
 from tests.faults.verdict import Effect, Verdict, judge
 from tests.load.soak_users import Users
 from tests.load.soak_world import KEEPING, MODEL, VIEW, WITHIN_S, Circle
@@ -21,7 +22,6 @@ from driftloop_contracts.topics import OBSERVATIONS, OUTCOMES, PREDICTIONS
 from feature_store.tables import Tables
 
 STORED: Final = (PREDICTIONS.name, OUTCOMES.name, OBSERVATIONS.name)
-LOOK_S: Final = 0.2
 
 
 async def held(kafka: str, circle: Circle, urls: Mapping[str, str], history: Path) -> None:
@@ -31,11 +31,7 @@ async def held(kafka: str, circle: Circle, urls: Mapping[str, str], history: Pat
         # The feature store hears predictions and outcomes for its history alone, without a group.
         heard = [topic.name for topic in reads(name) if name != "feature_store" or topic.name not in STORED[:2]]
         await until_read(urls[name], await ends(kafka, heard), WITHIN_S)
-    tables, wanted = Tables(history.as_uri()), await ends(kafka, STORED)
-    async with asyncio.timeout(WITHIN_S):
-        for (topic, partition), end in wanted.items():
-            while await asyncio.to_thread(tables.position, topic, partition) < end:  # noqa: ASYNC110  # a process
-                await asyncio.sleep(LOOK_S)
+    await until_stored(Tables(history.as_uri()), kafka, STORED, WITHIN_S)
 
 
 async def judged(users: Users, urls: Mapping[str, str], history: Path) -> Verdict:
