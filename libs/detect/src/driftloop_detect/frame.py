@@ -34,7 +34,7 @@ def pack(digest: bytes, arrays: Arrays) -> bytes:
     return body + _CRC.pack(zlib.crc32(body))
 
 
-def unpack(digest: bytes, blob: bytes) -> dict[str, NDArray[np.generic]]:
+def unpack(digest: bytes, blob: bytes) -> dict[str, NDArray[Any]]:
     """The arrays of a frame that is whole and was made for the spec with this digest. Raises SnapshotRejected."""
     if len(blob) < _HEAD.size + _CRC.size:
         raise SnapshotRejected(f"{len(blob)} bytes are too few")
@@ -50,8 +50,8 @@ def unpack(digest: bytes, blob: bytes) -> dict[str, NDArray[np.generic]]:
     return _arrays(blob, count)
 
 
-def _arrays(blob: bytes, count: int) -> dict[str, NDArray[np.generic]]:
-    arrays: dict[str, NDArray[np.generic]] = {}
+def _arrays(blob: bytes, count: int) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
     at = _HEAD.size
     for _ in range(count):
         name_end = at + 1 + blob[at]

@@ -1,0 +1,165 @@
+"""Tilted bets against a known reference: an e-detector on the bins of many streams at once.
+
+Each stream's score g has mean 0 under its reference. A bet a on it grows by a g - psi(a) each row, where
+psi(a) = log E exp(a g) under the reference: exp of the sum is a martingale with mean 1 while nothing changes. Restarted
+whenever it has lost its stake (a CUSUM of log wealth), so it needs no guess of when the change comes. After J. Shin,
+A. Ramdas, A. Rinaldo, "E-detectors", 2023.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Self
+
+import numpy as np
+
+from driftloop_detect.banks import bins
+from driftloop_detect.banks.bank import BankAlarms, BankCounts, BankSpec, BoolArray
+from driftloop_detect.banks.bins import MOST_WAGERS, SCORES, Bins
+from driftloop_detect.banks.door import Admitted, Door, none_yet
+from driftloop_detect.banks.stakes import Stakes, Wealth
+from driftloop_detect.errors import SnapshotRejected
+from driftloop_detect.frame import pack, unpack
+from driftloop_detect.spec import FloatArray, IntArray
+
+EDGES: Final = bins.BINS - 1
+# So many blocks are looked at together: what is between two steps stays in the cache.
+TOGETHER: Final = 64
+
+
+class TiltBank:
+    """See `Bank`. Its spec's parameters are block, the rows that are looked at together, and threshold, in nats.
+
+    references: of each stream, in order. vif: of each stream and score, shape (F, 4), by how much the variance of a
+    block's sum exceeds that of independent rows; 1 for independent ones.
+    """
+
+    scores = SCORES
+
+    def __init__(self, spec: BankSpec, references: Sequence[Bins], vif: FloatArray | None = None) -> None:
+        if len(references) != spec.streams:
+            raise ValueError(f"{spec.streams} streams have a reference each, got {len(references)}")
+        self.spec = spec
+        self._block, self._threshold = int(spec.settings["block"]), float(spec.settings["threshold"])
+        self._door = Door(spec, instead=-np.inf)
+        self._counts = none_yet(spec.streams)
+        self._edges = np.stack([one.edges for one in references]).T.copy()
+        self._steps = np.stack([np.diff(one.scores, axis=1).T for one in references])
+        """Shape (F, 15, 4): what a score gains at each edge."""
+        self._least = np.stack([one.scores[:, 0] for one in references])
+        self._stakes = Stakes(references, np.ones((spec.streams, 4)) if vif is None else vif)
+        self._above = np.zeros((EDGES, spec.streams), np.int64)
+        """Of the block that is not full yet: present values above each edge."""
+        self._present = np.zeros(spec.streams, np.int64)
+        self._rows = 0
+        self._wealth: Wealth = np.zeros((spec.streams, MOST_WAGERS), np.float32)
+        self._since = np.zeros((spec.streams, MOST_WAGERS), np.int64)
+        """The item after which the bet has not lost its stake."""
+
+    @property
+    def counts(self) -> BankCounts:
+        return self._counts
+
+    def update_block(self, values: FloatArray, present: BoolArray | None = None) -> BankAlarms:
+        """See `Bank.update_block`."""
+        raised: list[dict[str, float]] = []
+        for start in range(0, len(values), TOGETHER * self._block):
+            part = slice(start, start + TOGETHER * self._block)
+            block = self._door.admit(values[part], None if present is None else present[part], self._counts)
+            raised += [{**one, "row": one["row"] + start} for one in self._seen(block)]
+            self._counts = block.counts
+        return BankAlarms.of(raised)
+
+    def evidence(self) -> FloatArray:
+        """Of each stream the log of its e-detector, in nats, as it stood at its last full block. Shape (F,)."""
+        return self._stakes.log_e(self._wealth, np.arange(self.spec.streams))
+
+    def reset(self, streams: IntArray) -> None:
+        """See `Bank.reset`. What the block that is not full holds stays: blocks are of all streams."""
+        self._wealth[streams] = 0
+        self._since[streams] = self._counts.accepted[streams, None]
+
+    def snapshot(self) -> bytes:
+        """See `Bank.snapshot`."""
+        counts = self._counts
+        arrays = {
+            "counts": np.concatenate([counts.accepted, counts.absent, counts.invalid]),
+            "open": np.concatenate([[self._rows], self._present, self._above.ravel()]),
+            "wealth": self._wealth.view(np.uint8).ravel(), "since": self._since.ravel(),
+        }  # fmt: skip
+        return pack(self._stakes.digest(self.spec), arrays)
+
+    @classmethod
+    def restore(cls, spec: BankSpec, references: Sequence[Bins], blob: bytes, vif: FloatArray | None = None) -> Self:
+        """The bank that was taken down to these bytes under this spec and these references. Raises SnapshotRejected."""
+        bank = cls(spec, references, vif)
+        arrays = unpack(bank._stakes.digest(spec), blob)
+        sizes = {"counts": 3, "open": EDGES + 1, "wealth": 4 * MOST_WAGERS, "since": MOST_WAGERS}
+        wanted = {name: size * spec.streams + (name == "open") for name, size in sizes.items()}
+        if {name: array.size for name, array in arrays.items()} != wanted:
+            raise SnapshotRejected(f"it is no state of {spec.streams} streams of bets")
+        bank._counts = BankCounts(*arrays["counts"].reshape(3, -1))
+        bank._rows, bank._present = int(arrays["open"][0]), arrays["open"][1 : spec.streams + 1]
+        bank._above = arrays["open"][spec.streams + 1 :].reshape(EDGES, -1)
+        bank._wealth = arrays["wealth"].view(np.float32).reshape(spec.streams, -1)
+        bank._since = arrays["since"].reshape(spec.streams, -1)
+        return bank
+
+    def _seen(self, block: Admitted) -> list[dict[str, float]]:
+        """Whole blocks have been bet on; what is left of the rows waits."""
+        rows = len(block.values)
+        first = min(rows, self._block - self._rows)
+        cuts = [0, *range(first, rows + 1, self._block)]
+        cuts += [rows] if cuts[-1] != rows else []
+        above, present = _counted(block, self._edges, cuts)
+        above[0] += self._above
+        present[0] += self._present
+        full = len(cuts) - 1 - (self._rows + rows < self._block or (self._rows + rows) % self._block > 0)
+        self._rows = (self._rows + rows) % self._block
+        left = len(cuts) - 1 > full
+        self._above = above[-1] if left else np.zeros_like(self._above)
+        before = self._counts.accepted - self._present
+        self._present = present[-1] if left else np.zeros_like(self._present)
+        items = before + present[:full].cumsum(axis=0)
+        wins = self._stakes.wins(self._sums(above[:full], present[:full]), present[:full])
+        return [one for at in range(full) for one in self._bet(wins[at], items[at], cuts[at + 1] - 1)]
+
+    def _sums(self, above: IntArray, present: IntArray) -> FloatArray:
+        """Of each block and stream the sums of the four scores. Exact: all are whole multiples of one grain."""
+        gained: FloatArray = np.matmul(above.transpose(2, 0, 1).astype(np.float64), self._steps)
+        return gained.transpose(1, 0, 2) + present[:, :, None] * self._least
+
+    def _bet(self, wins: Wealth, items: IntArray, row: int) -> list[dict[str, float]]:
+        wealth = self._wealth
+        np.maximum(wealth, 0, out=wealth)
+        wealth += wins
+        np.copyto(self._since, items[:, None], where=wealth <= 0)
+        if float(wealth.max()) <= self._threshold:
+            return []
+        rich = np.flatnonzero(wealth.max(axis=1) > self._threshold)
+        log_e = self._stakes.log_e(wealth, rich)
+        passed = log_e > self._threshold
+        found = [
+            self._alarm(int(one), float(e), items, row) for one, e in zip(rich[passed], log_e[passed], strict=True)
+        ]
+        wealth[rich[passed]] = 0
+        self._since[rich[passed]] = items[rich[passed], None]
+        return found
+
+    def _alarm(self, stream: int, log_e: float, items: IntArray, row: int) -> dict[str, float]:
+        at = int(self._wealth[stream].argmax())
+        onset, end = int(self._since[stream, at]), int(items[stream])
+        score, mean = self._stakes.told(stream, at, float(self._wealth[stream, at]), end - onset)
+        return {
+            "stream": stream, "row": row, "item": end - 1, "onset_item": onset, "direction": 1, "score": score,
+            "log_e": log_e, "before": 0.0, "after": mean,
+        }  # fmt: skip
+
+
+def _counted(block: Admitted, edges: FloatArray, cuts: Sequence[int]) -> tuple[IntArray, IntArray]:
+    """Between every two cuts and of each stream: accepted values above each edge (parts, 15, F), and accepted values (parts, F)."""
+    starts = list(cuts[:-1])
+    above = np.stack([_added(block.values > edge, starts) for edge in edges], axis=1)
+    return above, _added(block.accepted, starts)
+
+
+def _added(marks: BoolArray, starts: Sequence[int]) -> IntArray:
+    return np.add.reduceat(marks, starts, axis=0, dtype=np.int64)
