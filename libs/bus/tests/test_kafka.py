@@ -131,6 +131,17 @@ async def test_a_broker_that_nobody_runs_is_waited_for() -> None:
     await log.close()
 
 
+async def test_where_sixty_topics_end_is_one_question(kafka: str) -> None:
+    name = uuid.uuid4().hex[:8]
+    topics = [f"many-{name}-{number}" for number in range(60)]
+    await ensure_these(kafka, {topic: (1, {}) for topic in topics})
+    log = KafkaLog(kafka, "many")
+    # Asked for one by one, a tenth of a second each, they would take longer than an answer may.
+    assert await log.end_offsets(topics) == {(topic, 0): 0 for topic in topics}
+    assert await log.end_offsets(topics[:1]) == {(topics[0], 0): 0}
+    await log.close()
+
+
 async def test_who_stops_leaves_its_partitions_to_a_member_elsewhere_at_once(kafka: str) -> None:
     topic, group = f"left-{uuid.uuid4().hex[:8]}", f"group-{uuid.uuid4().hex[:8]}"
     await ensure_these(kafka, {topic: (2, {})})
