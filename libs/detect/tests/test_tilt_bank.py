@@ -47,11 +47,11 @@ def test_a_bet_neither_gains_nor_loses_while_nothing_changes(kind: Kind) -> None
     values = normal(1, N_REF, 1)[:, 0]
     reference = binned(kind, values if kind in ("numeric", "upper") else (values > 1).astype(float))
     bank = TiltBank(spec_of(1, block=1), [reference])
-    for score, bet in WAGERS[kind]:
-        place = WAGERS[kind].index((score, bet))
-        of_bins = reference.scores[:, : len(reference.shares)].T[None]
-        wins = bank._stakes.wins(of_bins.transpose(1, 0, 2), np.ones((16, 1), np.int64))[:, 0, place]
-        assert (reference.shares * np.exp(wins.astype(float))).sum() == pytest.approx(1, abs=1e-5), (score, bet)
+    wins = bank._stakes.wins(reference.scores.T[:, None], np.ones((16, 1), np.int64))[:, 0]
+    for score, bets in enumerate(WAGERS[kind]):
+        for place in range(len(bets)):
+            expected = (reference.shares * np.exp(wins[:, score, place].astype(float))).sum()
+            assert expected == pytest.approx(1, abs=1e-5), (SCORES[score], bets[place])
 
 
 def test_scores_have_mean_zero_and_one_standard_deviation_under_the_reference() -> None:

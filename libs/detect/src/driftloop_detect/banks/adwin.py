@@ -141,7 +141,7 @@ class AdwinBank:
 
     def _turned(self, streams: Streams, items: FloatArray) -> list[tuple[int, Cut]]:
         n, total, deviations = self._n[streams], self._total[streams], self._deviations[streams]
-        whole, added, now = n + CLOCK, items.cumsum(axis=0), turns(n, self._delta)
+        whole, added, now = n + CLOCK, _running(items), turns(n, self._delta)
         seen = np.concatenate([self._sums[:, streams], total + added])
         sums = seen[now.kept[:, 0]] if now.is_one else np.take_along_axis(seen, now.kept, axis=0)
         total, deviations = total + added[-1], deviations + _deviations(items, added[-1], total, n)
@@ -172,12 +172,20 @@ class AdwinBank:
         }  # fmt: skip
 
 
+def _running(items: FloatArray) -> FloatArray:
+    """Sums of the rows until each. Row by row: numpy's own goes column by column, and sums a single column in pairs."""
+    sums = items.copy()
+    for row in range(1, len(items)):
+        sums[row] += sums[row - 1]
+    return sums
+
+
 def _deviations(items: FloatArray, added: FloatArray, total: FloatArray, n: IntArray) -> FloatArray:
     """What 32 items add to a window's sum of squared deviations. Added in their order, for sums in pairs depend on the shape."""
-    mean = added / CLOCK
-    squares: FloatArray = ((items - mean) ** 2).cumsum(axis=0)[-1]
+    mean: FloatArray = added / CLOCK
+    squares: FloatArray = _running((items - mean) ** 2)[-1]
     between: FloatArray = (mean - total / np.maximum(n, 1)) ** 2 * (CLOCK * n / (n + CLOCK))
-    return squares + between
+    return np.asarray(squares + between, np.float64)
 
 
 def _cut(sums: FloatArray, whole: int, deviations: float, delta: float) -> Cut | None:

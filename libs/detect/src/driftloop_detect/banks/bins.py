@@ -23,15 +23,16 @@ SCORES: Final = ("loc", "scale", "lo", "hi")
 # The size of a change in standard deviations of its score that each bet is best at.
 _BETS: Final = (0.2, 0.4, 0.8)
 _RATE_BETS: Final = (0.15, 0.3, 0.6, 1.2)
-_BOTH: Final = tuple((score, sign * bet) for score in range(4) for bet in _BETS for sign in (1, -1))
-WAGERS: Final[dict[Kind, tuple[tuple[int, float], ...]]] = {
-    "numeric": _BOTH,
-    "upper": tuple((score, bet) for score in (0, 3) for bet in _BETS),
-    "rate": tuple((0, bet) for bet in _RATE_BETS),
-    "share": tuple((0, sign * bet) for bet in _RATE_BETS for sign in (1, -1)),
+_BOTH_WAYS: Final = tuple(sign * bet for bet in _BETS for sign in (1, -1))
+WAGERS: Final[dict[Kind, tuple[tuple[float, ...], ...]]] = {
+    "numeric": (_BOTH_WAYS,) * 4,
+    "upper": (_BETS, (), (), _BETS),
+    "rate": (_RATE_BETS, (), (), ()),
+    "share": (tuple(sign * bet for bet in _RATE_BETS[1:] for sign in (1, -1)), (), (), ()),
 }
-"""Of each kind: which score is bet on, and how much."""
-MOST_WAGERS: Final = max(map(len, WAGERS.values()))
+"""Of each kind what is bet on each of the scores."""
+MOST_BETS: Final = 6
+"""On one score."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,8 +76,10 @@ def turns(n: IntArray, delta: float) -> Turns:
 
 def _aligned(columns: Sequence[NDArray[Any]], nothing: float) -> NDArray[Any]:
     """Columns of several lengths side by side."""
-    most = max(map(len, columns))
-    return np.hstack([np.pad(one, ((0, most - len(one)), (0, 0)), constant_values=nothing) for one in columns])
+    beside = np.full((max(map(len, columns)), len(columns)), nothing, columns[0].dtype)
+    for at, one in enumerate(columns):
+        beside[: len(one), at] = one[:, 0]
+    return beside
 
 
 @lru_cache(maxsize=4096)

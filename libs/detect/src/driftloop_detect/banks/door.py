@@ -27,7 +27,9 @@ class Door:
     def __init__(self, spec: BankSpec, instead: float) -> None:
         """instead: stands for each value that is turned away."""
         self._instead = instead
-        self._low, self._high = np.array(spec.domain, np.float64).T
+        # Within what is finite, so that one comparison with each end also finds infinities and NaN.
+        most = np.finfo(np.float64).max
+        self._low, self._high = np.clip(np.array(spec.domain, np.float64).T, -most, most)
         turned = np.array(spec.orientation) == -1
         # In [0, 1] a good share becomes the bad one, else the sign turns.
         shares = (self._low == 0) & (self._high == 1)
@@ -39,12 +41,13 @@ class Door:
         """values: shape (n, F). Raises ValueError for another shape."""
         block = np.asarray(values, np.float64)
         _has_shape("values", block.shape, (len(block), len(self._low)))
-        inside = (block >= self._low) & (block <= self._high) & np.isfinite(block)
-        there = np.ones_like(inside) if present is None else np.asarray(present, np.bool_)
-        _has_shape("present", there.shape, block.shape)
-        accepted = inside & there
+        inside = block >= self._low
+        inside &= block <= self._high
+        if present is not None:
+            _has_shape("present", present.shape, block.shape)
+        accepted = inside if present is None else inside & present
         whole = bool(accepted.all())
-        after = counts if not len(block) else _counted(counts, there, accepted)
+        after = _counted(counts, len(block), None if whole else accepted, present)
         if self._turns:
             block = block * self._sign + self._shift
         return Admitted(block if whole else np.where(accepted, block, self._instead), accepted, after, whole)
@@ -55,11 +58,11 @@ def none_yet(streams: int) -> BankCounts:
     return BankCounts(*(np.zeros(streams, np.int64) for _ in range(3)))
 
 
-def _counted(counts: BankCounts, there: BoolArray, accepted: BoolArray) -> BankCounts:
-    present, taken = there.sum(axis=0), accepted.sum(axis=0)
-    return BankCounts(
-        counts.accepted + taken, counts.absent + (len(there) - present), counts.invalid + (present - taken)
-    )
+def _counted(counts: BankCounts, rows: int, accepted: BoolArray | None, present: BoolArray | None) -> BankCounts:
+    """accepted: None where all are. present: None where all are."""
+    taken = rows if accepted is None else accepted.sum(axis=0)
+    there = rows if present is None else present.sum(axis=0)
+    return BankCounts(counts.accepted + taken, counts.absent + (rows - there), counts.invalid + (there - taken))
 
 
 def _has_shape(name: str, got: Sequence[int], wanted: Sequence[int]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftloop_detect.banks.bank import BankSpec, BoolArray
-from driftloop_detect.banks.bins import MOST_WAGERS, WAGERS, Bins
+from driftloop_detect.banks.bins import MOST_BETS, SCORES, WAGERS, Bins
 from driftloop_detect.spec import FloatArray, IntArray
 
 Wealth = NDArray[np.float32]
@@ -19,44 +19,47 @@ SMALLEST_BET: Final = 7.0
 
 
 class Stakes:
-    """What each bet wins and pays. A stream's bets stand in one row; those that it has not never win."""
+    """What each bet wins and pays. Of each stream and score there is room for six; those that it has not never win."""
 
     def __init__(self, references: Sequence[Bins], vif: FloatArray) -> None:
-        shape = len(references), MOST_WAGERS
-        self._score, self._factor, self._price = np.zeros(shape, np.int64), np.zeros(shape), np.full(shape, NEVER)
+        shape = len(references), len(SCORES), MOST_BETS
+        self._factor, self._price = np.zeros(shape), np.full(shape, NEVER)
         self._there = np.zeros(shape, np.bool_)
         for stream, one in enumerate(references):
-            for place, (score, bet) in enumerate(WAGERS[one.kind]):
-                if abs(bet) * np.sqrt(one.n) < SMALLEST_BET or not one.scores[score].any():
-                    continue
-                psi = np.log((one.shares * np.exp(bet * one.scores[score])).sum())
-                self._there[stream, place], self._score[stream, place] = True, score
-                self._factor[stream, place] = bet / vif[stream, score]
-                self._price[stream, place] = psi / vif[stream, score]
-        self._bytes = (
-            b"".join(part.tobytes() for one in references for part in (one.edges, one.shares, one.scores))
-            + vif.tobytes()
+            for score, bets in enumerate(WAGERS[one.kind]):
+                for place, bet in enumerate(bets if one.scores[score].any() else ()):
+                    if abs(bet) * np.sqrt(one.n) >= SMALLEST_BET:
+                        psi = np.log((one.shares * np.exp(bet * one.scores[score])).sum())
+                        self._there[stream, score, place] = True
+                        self._factor[stream, score, place] = bet / vif[stream, score]
+                        self._price[stream, score, place] = psi / vif[stream, score]
+        self._bytes = b"".join(
+            part.tobytes() for one in references for part in (one.edges, one.shares, one.scores, vif)
         )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Streams, scores, bets."""
+        return self._there.shape
 
     def digest(self, spec: BankSpec) -> bytes:
         """sha256 of the spec and of what the bets stand on."""
         return hashlib.sha256(spec.digest + self._bytes).digest()
 
     def wins(self, sums: FloatArray, present: IntArray) -> Wealth:
-        """Of each block, stream and bet what it has won. sums: (blocks, F, 4)."""
-        picked = np.take_along_axis(sums, np.broadcast_to(self._score, (len(sums), *self._score.shape)), axis=2)
-        won: Wealth = (picked * self._factor - present[:, :, None] * self._price).astype(np.float32)
+        """Of each block, stream, score and bet what it has won. sums: (blocks, F, 4); present: (blocks, F)."""
+        won: Wealth = (sums[..., None] * self._factor - present[..., None, None] * self._price).astype(np.float32)
         return won
 
     def log_e(self, wealth: Wealth, streams: IntArray) -> FloatArray:
-        """The log of the mean of the wealth of each stream's bets."""
-        there: BoolArray = self._there[streams]
-        most = np.where(there, wealth[streams], -np.inf).astype(np.float64)
+        """The log of the mean of the wealth of each stream's bets. Shape (streams,)."""
+        there: BoolArray = self._there[streams].reshape(len(streams), -1)
+        most = np.where(there, wealth[streams].reshape(there.shape), -np.inf).astype(np.float64)
         top: FloatArray = most.max(axis=1, initial=0.0)
         shares: FloatArray = np.exp(most - top[:, None]).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
         return np.asarray(top + np.log(shares), np.float64)
 
-    def told(self, stream: int, place: int, wealth: float, items: int) -> tuple[int, float]:
-        """Which score a bet is on, and the mean that the score must have had to win this."""
-        mean = (wealth / items + self._price[stream, place]) / self._factor[stream, place]
-        return int(self._score[stream, place]), float(mean)
+    def mean(self, stream: int, score: int, place: int, wealth: float, items: int) -> float:
+        """What a score must have been on average for its bet to win this."""
+        factor, price = self._factor[stream, score, place], self._price[stream, score, place]
+        return float((wealth / items + price) / factor)

@@ -13,8 +13,9 @@ import numpy as np
 
 from driftloop_detect.banks import bins
 from driftloop_detect.banks.bank import BankAlarms, BankCounts, BankSpec, BoolArray
-from driftloop_detect.banks.bins import MOST_WAGERS, SCORES, Bins
+from driftloop_detect.banks.bins import MOST_BETS, SCORES, Bins
 from driftloop_detect.banks.door import Admitted, Door, none_yet
+from driftloop_detect.banks.parts import Parts
 from driftloop_detect.banks.stakes import Stakes, Wealth
 from driftloop_detect.errors import SnapshotRejected
 from driftloop_detect.frame import pack, unpack
@@ -50,8 +51,8 @@ class TiltBank:
         """Of the block that is not full yet: present values above each edge."""
         self._present = np.zeros(spec.streams, np.int64)
         self._rows = 0
-        self._wealth: Wealth = np.zeros((spec.streams, MOST_WAGERS), np.float32)
-        self._since = np.zeros((spec.streams, MOST_WAGERS), np.int64)
+        self._wealth: Wealth = np.zeros(self._stakes.shape, np.float32)
+        self._since = np.zeros(self._stakes.shape, np.int64)
         """The item after which the bet has not lost its stake."""
 
     @property
@@ -75,7 +76,7 @@ class TiltBank:
     def reset(self, streams: IntArray) -> None:
         """See `Bank.reset`. What the block that is not full holds stays: blocks are of all streams."""
         self._wealth[streams] = 0
-        self._since[streams] = self._counts.accepted[streams, None]
+        self._since[streams] = self._counts.accepted[streams, None, None]
 
     def snapshot(self) -> bytes:
         """See `Bank.snapshot`."""
@@ -92,35 +93,34 @@ class TiltBank:
         """The bank that was taken down to these bytes under this spec and these references. Raises SnapshotRejected."""
         bank = cls(spec, references, vif)
         arrays = unpack(bank._stakes.digest(spec), blob)
-        sizes = {"counts": 3, "open": EDGES + 1, "wealth": 4 * MOST_WAGERS, "since": MOST_WAGERS}
+        bets = len(SCORES) * MOST_BETS
+        sizes = {"counts": 3, "open": EDGES + 1, "wealth": 4 * bets, "since": bets}
         wanted = {name: size * spec.streams + (name == "open") for name, size in sizes.items()}
         if {name: array.size for name, array in arrays.items()} != wanted:
             raise SnapshotRejected(f"it is no state of {spec.streams} streams of bets")
         bank._counts = BankCounts(*arrays["counts"].reshape(3, -1))
         bank._rows, bank._present = int(arrays["open"][0]), arrays["open"][1 : spec.streams + 1]
         bank._above = arrays["open"][spec.streams + 1 :].reshape(EDGES, -1)
-        bank._wealth = arrays["wealth"].view(np.float32).reshape(spec.streams, -1)
-        bank._since = arrays["since"].reshape(spec.streams, -1)
+        bank._wealth = arrays["wealth"].view(np.float32).reshape(bank._stakes.shape)
+        bank._since = arrays["since"].reshape(bank._stakes.shape)
         return bank
 
     def _seen(self, block: Admitted) -> list[dict[str, float]]:
         """Whole blocks have been bet on; what is left of the rows waits."""
         rows = len(block.values)
-        first = min(rows, self._block - self._rows)
-        cuts = [0, *range(first, rows + 1, self._block)]
-        cuts += [rows] if cuts[-1] != rows else []
-        above, present = _counted(block, self._edges, cuts)
+        parts = Parts.of(rows, self._rows, self._block)
+        above = np.stack([parts.marked(block.values > edge) for edge in self._edges], axis=1)
+        present = parts.marked(block.accepted)
         above[0] += self._above
         present[0] += self._present
-        full = len(cuts) - 1 - (self._rows + rows < self._block or (self._rows + rows) % self._block > 0)
         self._rows = (self._rows + rows) % self._block
-        left = len(cuts) - 1 > full
+        full, left = parts.full, parts.count > parts.full
         self._above = above[-1] if left else np.zeros_like(self._above)
         before = self._counts.accepted - self._present
         self._present = present[-1] if left else np.zeros_like(self._present)
         items = before + present[:full].cumsum(axis=0)
         wins = self._stakes.wins(self._sums(above[:full], present[:full]), present[:full])
-        return [one for at in range(full) for one in self._bet(wins[at], items[at], cuts[at + 1] - 1)]
+        return [one for at in range(full) for one in self._bet(wins[at], items[at], parts.last_row(at))]
 
     def _sums(self, above: IntArray, present: IntArray) -> FloatArray:
         """Of each block and stream the sums of the four scores. Exact: all are whole multiples of one grain."""
@@ -131,35 +131,24 @@ class TiltBank:
         wealth = self._wealth
         np.maximum(wealth, 0, out=wealth)
         wealth += wins
-        np.copyto(self._since, items[:, None], where=wealth <= 0)
+        np.copyto(self._since, items[:, None, None], where=wealth <= 0)
         if float(wealth.max()) <= self._threshold:
             return []
-        rich = np.flatnonzero(wealth.max(axis=1) > self._threshold)
+        rich = np.flatnonzero(wealth.max(axis=(1, 2)) > self._threshold)
         log_e = self._stakes.log_e(wealth, rich)
         passed = log_e > self._threshold
         found = [
             self._alarm(int(one), float(e), items, row) for one, e in zip(rich[passed], log_e[passed], strict=True)
         ]
         wealth[rich[passed]] = 0
-        self._since[rich[passed]] = items[rich[passed], None]
+        self._since[rich[passed]] = items[rich[passed], None, None]
         return found
 
     def _alarm(self, stream: int, log_e: float, items: IntArray, row: int) -> dict[str, float]:
-        at = int(self._wealth[stream].argmax())
-        onset, end = int(self._since[stream, at]), int(items[stream])
-        score, mean = self._stakes.told(stream, at, float(self._wealth[stream, at]), end - onset)
+        score, place = divmod(int(self._wealth[stream].argmax()), MOST_BETS)
+        onset, end = int(self._since[stream, score, place]), int(items[stream])
+        mean = self._stakes.mean(stream, score, place, float(self._wealth[stream, score, place]), end - onset)
         return {
             "stream": stream, "row": row, "item": end - 1, "onset_item": onset, "direction": 1, "score": score,
             "log_e": log_e, "before": 0.0, "after": mean,
         }  # fmt: skip
-
-
-def _counted(block: Admitted, edges: FloatArray, cuts: Sequence[int]) -> tuple[IntArray, IntArray]:
-    """Between every two cuts and of each stream: accepted values above each edge (parts, 15, F), and accepted values (parts, F)."""
-    starts = list(cuts[:-1])
-    above = np.stack([_added(block.values > edge, starts) for edge in edges], axis=1)
-    return above, _added(block.accepted, starts)
-
-
-def _added(marks: BoolArray, starts: Sequence[int]) -> IntArray:
-    return np.add.reduceat(marks, starts, axis=0, dtype=np.int64)
