@@ -52,12 +52,11 @@ class Stakes:
         return won
 
     def log_e(self, wealth: Wealth, streams: IntArray) -> FloatArray:
-        """The log of the mean of the wealth of each stream's bets. Shape (streams,)."""
+        """The log of the mean of the wealth of each stream's bets; minus infinity where it has none. Shape (streams,)."""
         there: BoolArray = self._there[streams].reshape(len(streams), -1)
-        most = np.where(there, wealth[streams].reshape(there.shape), -np.inf).astype(np.float64)
-        top: FloatArray = most.max(axis=1, initial=0.0)
-        shares: FloatArray = np.exp(most - top[:, None]).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
-        return np.asarray(top + np.log(shares), np.float64)
+        bets = np.where(there, wealth[streams].reshape(there.shape), -np.inf).astype(np.float64)
+        many = np.maximum(there.sum(axis=1), 1)
+        return np.asarray(np.logaddexp.reduce(bets, axis=1) - np.log(many), np.float64)
 
     def mean(self, stream: int, score: int, place: int, wealth: float, items: int) -> float:
         """What a score must have been on average for its bet to win this."""
