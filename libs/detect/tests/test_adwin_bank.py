@@ -13,6 +13,7 @@ from driftloop_detect.banks.adwin import AdwinBank
 from driftloop_detect.banks.bank import BankAlarms, BankSpec
 from driftloop_detect.banks.buckets import ends
 from driftloop_detect.errors import SnapshotRejected
+from driftloop_detect.frame import pack, unpack
 
 EVERYTHING = (-np.inf, np.inf)
 STREAMS, ROWS = 200, 4_000
@@ -138,6 +139,38 @@ def test_bytes_of_another_spec_are_refused() -> None:
         AdwinBank.restore(spec_of(4), blob)
     with pytest.raises(SnapshotRejected, match="checksum"):
         AdwinBank.restore(spec_of(3), blob[:-1] + b"\0")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"waits": np.array([40])}, "lengths that no window has"),
+        ({"n": np.array([33])}, "lengths that no window has"),
+        ({"sums": np.zeros(1)}, "sums are not those of its windows"),
+        ({"n": np.array([0.0])}, "other types"),
+        ({"n": np.array([0, 0])}, "no state of 1 streams"),
+        ({"more": np.zeros(1)}, "no state of ADWIN"),
+    ],
+)
+def test_a_whole_frame_that_holds_no_state_is_refused(change: dict[str, np.ndarray], reason: str) -> None:
+    spec = spec_of(1)
+    arrays = unpack(spec.digest, AdwinBank(spec).snapshot()) | change
+    with pytest.raises(SnapshotRejected, match=reason):
+        AdwinBank.restore(spec, pack(spec.digest, arrays))
+
+
+def test_no_rows_are_no_alarm() -> None:
+    bank = AdwinBank(spec_of(2))
+    assert len(bank.update_block(np.zeros((0, 2)))) == 0
+    assert bank.prime(0, np.zeros(0)) == 0
+    bank.update_block(np.zeros((32, 2)))
+    assert len(bank.update_block(np.zeros((0, 2)))) == 0
+
+
+def test_equal_specs_read_each_others_bytes() -> None:
+    spec = spec_of(1, domain=(0.0, 1.0))
+    other = BankSpec(spec.backend, spec.semantics, spec.params, (np.int64(1),), ((0, np.float64(1)),))
+    assert AdwinBank.restore(other, AdwinBank(spec).snapshot()).counts.accepted.tolist() == [0]
 
 
 def test_an_alarm_says_where_the_change_began_and_what_changed() -> None:

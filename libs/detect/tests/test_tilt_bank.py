@@ -133,6 +133,65 @@ def test_the_alarms_and_the_state_are_the_same_however_the_rows_are_cut(most: in
     assert bank.snapshot() == whole.snapshot()
 
 
+def test_a_failure_that_was_never_seen_is_found_when_a_tenth_of_the_rows_fails() -> None:
+    for n_ref in (1_000, N_REF, 200_000):
+        bank = bank_of("rate", np.zeros((n_ref, 1)))
+        bank.update_block(np.zeros((BLOCK, 1)), np.zeros((BLOCK, 1), bool))
+        fails = (np.random.default_rng(21).random((4_000, 1)) < 0.1).astype(float)
+        assert bank.update_block(fails).row[0] < 1_000, n_ref
+
+
+@pytest.mark.parametrize(("shift", "direction"), [(0.5, 1), (-0.5, -1)])
+@pytest.mark.parametrize("orientation", [1, -1])
+def test_a_stream_with_an_orientation_says_whether_it_became_worse(
+    shift: float, direction: int, orientation: int
+) -> None:
+    past, values = normal(22, N_REF, 1)[:, 0], normal(23, 4_000, 1) + shift
+    # A reference is oriented, as what reaches a bank is behind its door.
+    bank = TiltBank(spec_of(1, orientation=orientation), [binned("numeric", orientation * past)])
+    assert bank.update_block(values).direction[0] == direction * orientation
+
+
+def test_a_block_that_was_open_when_a_stream_was_reset_belongs_to_what_comes_after() -> None:
+    bank = bank_of("numeric", normal(24, N_REF, 1))
+    bank.update_block(normal(25, BLOCK - 1, 1) + 5)
+    bank.reset(np.array([0]))
+    (alarm,) = bank.update_block(np.zeros((1, 1)), np.zeros((1, 1), bool)).rows()
+    assert alarm["onset_item"] == 0
+    assert alarm["item"] == BLOCK - 2
+    # All in the uppermost bin, which holds a hundredth of the reference: ten of its standard deviations.
+    assert abs(alarm["after"]) < 11
+
+
+@pytest.mark.parametrize("threshold", [12.1, 12.3])
+def test_wealth_at_the_very_threshold_is_no_alarm(threshold: float) -> None:
+    spec = BankSpec("tilt", "driftloop:tilt", (("block", 1), ("threshold", threshold)), (0,), (EVERYTHING,))
+    bank = TiltBank(spec, [binned("numeric", normal(26, N_REF, 1)[:, 0])])
+    bank._wealth[0, 0, 0] = np.float32(threshold)
+    assert len(bank.update_block(np.array([[np.nan]]))) == 0
+
+
+def test_nothing_of_a_call_is_looked_at_where_its_shapes_differ() -> None:
+    bank = bank_of("numeric", normal(27, N_REF, 1))
+    with pytest.raises(ValueError, match=r"present of a block"):
+        bank.update_block(np.zeros((3_000, 1)), np.ones((5_000, 1), bool))
+    assert bank.counts.accepted.tolist() == [0]
+    assert len(bank.update_block(np.zeros((0, 1)))) == 0
+
+
+def test_where_most_values_are_the_greatest_the_others_are_a_bin() -> None:
+    values = np.repeat([0.0, 1.0], [25, 4_975])
+    assert binned("numeric", values).edges[0] == 0
+    assert len(bank_of("numeric", values[:, None]).update_block(np.zeros((640, 1)))) > 0
+
+
+def test_bytes_under_another_kind_of_bet_are_refused() -> None:
+    values = normal(28, N_REF, 1)[:, 0]
+    blob = TiltBank(spec_of(1), [binned("numeric", values)]).snapshot()
+    with pytest.raises(SnapshotRejected, match="another spec"):
+        TiltBank.restore(spec_of(1), [binned("upper", values)], blob)
+
+
 def test_bytes_under_another_reference_are_refused() -> None:
     references = [binned("numeric", one) for one in normal(16, N_REF, 2).T]
     blob = TiltBank(spec_of(2), references).snapshot()
@@ -165,6 +224,12 @@ def test_a_series_that_depends_on_itself_is_judged_by_its_own_variance() -> None
     aware = len(TiltBank(spec_of(50), references, vif).update_block(values))
     assert naive > 100
     assert aware <= naive / 10
+
+
+def test_the_variance_of_blocks_needs_some() -> None:
+    values = normal(29, 500, 1)[:, 0]
+    with pytest.raises(NotReady, match="512 rows shows in 5 times as many, got 500"):
+        inflation(binned("numeric", values), values, 512)
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ def declare(log_e: FloatArray, alpha: float, weights: FloatArray | None = None) 
 def incidents(paths: Sequence[Path], declared: Declared) -> dict[Path, list[int]]:
     """Where to open an incident, with the declared streams below it: as high as more than half of what lies below has moved.
 
-    A cause that moves a whole model is one incident and not one a stream; one that moves a single stream stays there, however
-    strong it is. Only the place is decided here: that something has changed is what the streams' own evidence says.
+    A cause that moves a whole model is one incident and not one a stream; one that moves a single stream of several stays there,
+    however strong it is. Only the place is decided here: that something has changed is what the streams' own evidence says.
     """
     moved = _moved(paths, declared)
     found: dict[Path, list[int]] = {}

@@ -47,7 +47,10 @@ def unpack(digest: bytes, blob: bytes) -> dict[str, NDArray[Any]]:
         raise SnapshotRejected(f"has layout {layout}, this code reads {LAYOUT}")
     if made_for != digest:
         raise SnapshotRejected("was made for another spec: other parameters, or another version of river")
-    return _arrays(blob, count)
+    try:
+        return _arrays(blob[: -_CRC.size], count)
+    except (struct.error, ValueError, KeyError, IndexError) as error:
+        raise SnapshotRejected(f"its arrays are not what they say: {error}") from error
 
 
 def _arrays(blob: bytes, count: int) -> dict[str, NDArray[Any]]:

@@ -1,7 +1,7 @@
 """Any marginal as a normal one: by rank in a reference. A detector whose bound assumes a scale then has one."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations
 from statistics import NormalDist
@@ -52,15 +52,16 @@ class Projection:
 
 
 def projections(names: tuple[str, ...]) -> list[Projection]:
-    """Every pair of up to 8 features both ways; of more, 64 drawn by the features' names, so that the same ones come again."""
-    every = [Projection(i, j, sign) for i, j in combinations(range(len(names)), 2) for sign in (1, -1)]
+    """Every pair of up to 8 features both ways; of more, 64 drawn by the features' names, in whatever order they stand."""
+    order = sorted(range(len(names)), key=lambda at: names[at])
+    every = [Projection(i, j, sign) for i, j in combinations(order, 2) for sign in (1, -1)]
     if len(names) <= MOST_WHOLE:
         return every
-    random = np.random.Generator(np.random.Philox(_seed(names)))
+    random = np.random.Generator(np.random.Philox(_seed(tuple(names[at] for at in order))))
     return [every[at] for at in np.sort(random.choice(len(every), DRAWN, replace=False)).tolist()]
 
 
-@cache
+@lru_cache(maxsize=64)
 def _quantiles(n: int) -> FloatArray:
     """The normal quantile of each half rank: shape (2 n + 1,)."""
     inverse = NormalDist().inv_cdf

@@ -4,10 +4,11 @@ River looks at the cuts of a window each 32 items. Windows of one length have th
 one length take such a turn together. On an alarm river drops the window with the next item; here at once.
 """
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from driftloop_detect.banks.bank import BankAlarms, BankCounts, BankSpec, BoolArray
 from driftloop_detect.banks.buckets import CLOCK, bound, ends, turns
@@ -22,7 +23,8 @@ CLOSE: Final = 1e-6
 NO_LOG_E: Final = float("nan")
 Streams = IntArray | slice
 EVERY: Final = slice(None)
-_PER_STREAM: Final = {"counts": 3, "n": 1, "total": 1, "deviations": 1, "waits": 1}
+_WHOLE: Final = {"counts": 3, "n": 1, "waits": 1}
+_MEASURED: Final = {"total": 1, "deviations": 1}
 
 
 class Cut(NamedTuple):
@@ -60,7 +62,7 @@ class AdwinBank:
     def update_block(self, values: FloatArray, present: BoolArray | None = None) -> BankAlarms:
         """See `Bank.update_block`."""
         items, waited = self._counts.accepted, self._waits
-        block = self._door.admit(values, present, self._counts)
+        block = self._door.admit(*self._door.given(values, present), self._counts)
         queue = queued(self._waiting, waited, block)
         raised = [
             self._alarm(queue, items, waited, place, stream, cut)
@@ -104,16 +106,15 @@ class AdwinBank:
         Raises SnapshotRejected for bytes of another spec, another layout, or damaged ones.
         """
         bank, arrays = cls(spec), unpack(spec.digest, blob)
-        if {name: array.size for name, array in arrays.items() if name in _PER_STREAM} != {
-            name: times * spec.streams for name, times in _PER_STREAM.items()
-        }:
-            raise SnapshotRejected(f"it is no state of {spec.streams} streams of ADWIN")
+        _fits(arrays, spec.streams)
         bank._counts = BankCounts(*arrays["counts"].reshape(3, -1))
         bank._n, bank._total = arrays["n"], arrays["total"]
         bank._deviations, bank._waits = arrays["deviations"], arrays["waits"]
         bank._grow(max(len(ends(n)) for n in np.unique(bank._n).tolist()))
-        bank._sums.T[bank._used().T] = arrays["sums"]
-        bank._waiting.T[(np.arange(CLOCK)[:, None] < bank._waits).T] = arrays["waiting"]
+        used, waits = bank._used(), np.arange(CLOCK)[:, None] < bank._waits
+        if (arrays["sums"].size, arrays["waiting"].size) != (used.sum(), waits.sum()):
+            raise SnapshotRejected("its sums are not those of its windows")
+        bank._sums.T[used.T], bank._waiting.T[waits.T] = arrays["sums"], arrays["waiting"]
         return bank
 
     def _used(self) -> BoolArray:
@@ -170,6 +171,21 @@ class AdwinBank:
             "onset_item": item - cut.since + 1, "direction": 1 if worse else -1, "score": 0,
             "log_e": NO_LOG_E, "before": cut.before, "after": cut.after,
         }  # fmt: skip
+
+
+def _fits(arrays: Mapping[str, NDArray[Any]], streams: int) -> None:
+    """Raises SnapshotRejected unless there is a state of so many streams in them."""
+    if set(arrays) != {*_WHOLE, *_MEASURED, "sums", "waiting"}:
+        raise SnapshotRejected(f"it holds {sorted(arrays)}, which is no state of ADWIN")
+    kinds = {name: np.int64 if name in _WHOLE else np.float64 for name in arrays}
+    sizes = {name: times * streams for name, times in {**_WHOLE, **_MEASURED}.items()}
+    if any(arrays[name].dtype != kind for name, kind in kinds.items()):
+        raise SnapshotRejected("its arrays are of other types")
+    if any(arrays[name].size != size for name, size in sizes.items()):
+        raise SnapshotRejected(f"it is no state of {streams} streams")
+    n, waits = arrays["n"], arrays["waits"]
+    if (n < 0).any() or (n % CLOCK).any() or (waits < 0).any() or (waits >= CLOCK).any():
+        raise SnapshotRejected("its windows have lengths that no window has")
 
 
 def _running(items: FloatArray) -> FloatArray:

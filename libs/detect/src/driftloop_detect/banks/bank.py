@@ -53,8 +53,8 @@ class BankSpec:
     @property
     def digest(self) -> bytes:
         """sha256 of all of the above: equal specs, and no others, read each other's snapshots."""
-        bounds = [[repr(low), repr(high)] for low, high in self.domain]
-        whole = [self.backend, self.semantics, self.params, self.orientation, bounds]
+        bounds = [[repr(float(low)), repr(float(high))] for low, high in self.domain]
+        whole = [self.backend, self.semantics, self.params, [int(one) for one in self.orientation], bounds]
         return hashlib.sha256(json.dumps(whole).encode()).digest()
 
 

@@ -13,6 +13,9 @@ _HALF: Final = (0.01, 0.035, 0.08, 0.145, 0.225, 0.31, 0.405)
 EDGES_AT: Final = (*_HALF, 0.5, *(1 - one for one in reversed(_HALF)))
 BINS: Final = len(EDGES_AT) + 1
 MIN_ROWS: Final = 500
+# A failure that was never seen would weigh a hundred standard deviations: every bet on it, priced for that, loses more than a
+# tenth of all rows failing could win.
+RAREST_SD: Final = 0.1
 # Scores are whole multiples of this: so their sums are exact, and the same in any order and any block.
 GRAIN: Final = 2.0**-20
 
@@ -77,6 +80,8 @@ def _edges(kind: Kind, values: FloatArray) -> FloatArray:
     edges: FloatArray = np.unique(np.quantile(values, EDGES_AT))
     # Nothing lies above the greatest value: an edge there would make a bin without a row.
     edges = edges[edges < values.max()]
+    if not len(edges) and values.min() < values.max():
+        edges = values[values < values.max()].max(keepdims=True)
     if not len(edges):
         raise NotReady(f"all {len(values)} values of the reference are {values[0]:g}: nothing to compare with")
     return edges
@@ -84,17 +89,17 @@ def _edges(kind: Kind, values: FloatArray) -> FloatArray:
 
 def _scores(kind: Kind, shares: FloatArray, last: int) -> FloatArray:
     if kind in ("rate", "share"):
-        return np.stack([_standard(np.eye(BINS)[1], shares), *np.zeros((3, BINS))])
+        return np.stack([_standard(np.eye(BINS)[1], shares, RAREST_SD), *np.zeros((3, BINS))])
     loc = _standard(shares.cumsum() - shares / 2 - 0.5, shares)
     return np.stack(
         [loc, _standard(loc**2, shares), _standard(np.eye(BINS)[0], shares), _standard(np.eye(BINS)[last], shares)]
     )
 
 
-def _standard(score: FloatArray, shares: FloatArray) -> FloatArray:
-    """With mean 0 and standard deviation 1 under the shares; all 0 where it does not vary."""
+def _standard(score: FloatArray, shares: FloatArray, least: float = 0.0) -> FloatArray:
+    """With mean 0 and standard deviation 1 under the shares, less where its own is below `least`; all 0 where it does not vary."""
     centred = score - (score * shares).sum()
     sd = np.sqrt((centred**2 * shares).sum())
     if sd < 1e-9:
         return np.zeros_like(score)
-    return np.where(shares > 0, np.round(centred / sd / GRAIN) * GRAIN, 0.0)
+    return np.where(shares > 0, np.round(centred / max(sd, least) / GRAIN) * GRAIN, 0.0)

@@ -37,14 +37,20 @@ class Door:
         self._shift = np.where(turned & shares, 1.0, 0.0)
         self._turns = bool(turned.any())
 
-    def admit(self, values: FloatArray, present: BoolArray | None, counts: BankCounts) -> Admitted:
-        """values: shape (n, F). Raises ValueError for another shape."""
+    def given(self, values: FloatArray, present: BoolArray | None) -> tuple[FloatArray, BoolArray | None]:
+        """A call's rows. Raises ValueError for another shape than (n, F), before anything was looked at."""
         block = np.asarray(values, np.float64)
         _has_shape("values", block.shape, (len(block), len(self._low)))
+        if present is None:
+            return block, None
+        there = np.asarray(present, np.bool_)
+        _has_shape("present", there.shape, block.shape)
+        return block, there
+
+    def admit(self, block: FloatArray, present: BoolArray | None, counts: BankCounts) -> Admitted:
+        """Rows as `given` returns them."""
         inside = block >= self._low
         inside &= block <= self._high
-        if present is not None:
-            _has_shape("present", present.shape, block.shape)
         accepted = inside if present is None else inside & present
         whole = bool(accepted.all())
         after = _counted(counts, len(block), None if whole else accepted, present)

@@ -26,6 +26,8 @@ class Queue:
     def rest(self, turns: int, size: int) -> tuple[FloatArray, IntArray]:
         """What is left of each stream when as many whole turns of this size as it has were taken: (size, F), and how many."""
         left = self.filled % size
+        if not len(self.values):
+            return np.zeros((size, len(left))), left
         if turns and (self.filled // size == turns).all():
             tail = self.values[turns * size : turns * size + size]
         else:

@@ -61,6 +61,7 @@ class TiltBank:
 
     def update_block(self, values: FloatArray, present: BoolArray | None = None) -> BankAlarms:
         """See `Bank.update_block`."""
+        values, present = self._door.given(values, present)
         raised: list[dict[str, float]] = []
         for start in range(0, len(values), TOGETHER * self._block):
             part = slice(start, start + TOGETHER * self._block)
@@ -74,9 +75,9 @@ class TiltBank:
         return self._stakes.log_e(self._wealth, np.arange(self.spec.streams))
 
     def reset(self, streams: IntArray) -> None:
-        """See `Bank.reset`. What the block that is not full holds stays: blocks are of all streams."""
+        """See `Bank.reset`. What the block that is not full holds counts for what comes after."""
         self._wealth[streams] = 0
-        self._since[streams] = self._counts.accepted[streams, None, None]
+        self._since[streams] = (self._counts.accepted - self._present)[streams, None, None]
 
     def snapshot(self) -> bytes:
         """See `Bank.snapshot`."""
@@ -134,7 +135,8 @@ class TiltBank:
         np.copyto(self._since, items[:, None, None], where=wealth <= 0)
         if float(wealth.max()) <= self._threshold:
             return []
-        rich = np.flatnonzero(wealth.max(axis=(1, 2)) > self._threshold)
+        # As wide as the threshold: rounded to the wealth's own width it may be the greater one.
+        rich = np.flatnonzero(wealth.max(axis=(1, 2)).astype(np.float64) > self._threshold)
         log_e = self._stakes.log_e(wealth, rich)
         passed = log_e > self._threshold
         found = [
@@ -147,8 +149,10 @@ class TiltBank:
     def _alarm(self, stream: int, log_e: float, items: IntArray, row: int) -> dict[str, float]:
         score, place = divmod(int(self._wealth[stream].argmax()), MOST_BETS)
         onset, end = int(self._since[stream, score, place]), int(items[stream])
+        both = self.spec.orientation[stream] == 0
+        direction = 1 if both else self._stakes.direction(score, place, stream)
         mean = self._stakes.mean(stream, score, place, float(self._wealth[stream, score, place]), end - onset)
         return {
-            "stream": stream, "row": row, "item": end - 1, "onset_item": onset, "direction": 1, "score": score,
+            "stream": stream, "row": row, "item": end - 1, "onset_item": onset, "direction": direction, "score": score,
             "log_e": log_e, "before": 0.0, "after": mean,
         }  # fmt: skip
