@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
+from tests.faults import reading
 from tests.faults.account import Account
 from tests.faults.verdict import Effect
 
 from driftloop_bus.codec import encode
 from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.ports import Outgoing, Record
-from driftloop_bus.testing import everything
 from driftloop_bus.topics import ensure_these
 from driftloop_contracts import first
 from driftloop_contracts.data_plane import OutcomeObserved
@@ -117,28 +117,13 @@ def send(kafka: str, account: Account, those: Sequence[Sent]) -> None:
 
 def on_topic(kafka: str, topic: str) -> list[Record]:
     """Its records, in order within a partition."""
-
-    async def reading() -> list[Record]:
-        log = KafkaLog(kafka, "reader")
-        try:
-            return await everything(log, topic)
-        finally:
-            await log.close()
-
-    return asyncio.run(reading())
+    return asyncio.run(reading.on_log(kafka, topic))
 
 
 def ends(kafka: str) -> dict[int, int]:
     """Where each partition of the topic ends."""
-
-    async def looking() -> dict[int, int]:
-        log = KafkaLog(kafka, "reader")
-        try:
-            return {partition: end for (_, partition), end in (await log.end_offsets([OUTCOMES.name])).items()}
-        finally:
-            await log.close()
-
-    return asyncio.run(looking())
+    found = asyncio.run(reading.ends(kafka, [OUTCOMES.name]))
+    return {partition: end for (_, partition), end in found.items()}
 
 
 def until_at(group: Group, places: dict[int, int]) -> None:

@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from tests.faults.noting import fetched
+from tests.faults.reading import on_log
 
 from driftloop_bus.codec import decode, encode
 from driftloop_bus.kafka import KafkaLog
 from driftloop_bus.ports import Outgoing
-from driftloop_bus.testing import everything
 from driftloop_contracts import first
 from driftloop_contracts.data_plane import FeaturesUpdated, ObservationMade
 from driftloop_contracts.topics import FEATURES
@@ -73,7 +73,7 @@ def table_of(url: str, view: str) -> dict[str, Any]:
 
 def told_of(kafka: str, view: str) -> dict[str, Any]:
     """The same as readers of the compacted topic have it: the last of each key."""
-    events = [decode(record) for record in asyncio.run(_features(kafka)) if record.value is not None]
+    events = [decode(record) for record in asyncio.run(on_log(kafka, FEATURES.name)) if record.value is not None]
     facts = [event.data for event in events if isinstance(event.data, FeaturesUpdated) and event.data.view == view]
     return {fact.entity: [fact.values, fact.time.isoformat(), fact.revision] for fact in facts}
 
@@ -81,11 +81,3 @@ def told_of(kafka: str, view: str) -> dict[str, Any]:
 def hash_of(table: dict[str, Any]) -> str:
     """Equal for equal tables."""
     return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
-
-
-async def _features(kafka: str) -> Sequence[Any]:
-    log = KafkaLog(kafka, "faults")
-    try:
-        return await everything(log, FEATURES.name)
-    finally:
-        await log.close()

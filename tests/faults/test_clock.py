@@ -21,14 +21,13 @@ import pytest
 from tests.compatibility.golden.state import rows_in
 from tests.faults.late_world import DAY_US, START, LateWorld, a_view, readings
 from tests.faults.lease_worker import KIND
-from tests.faults.reading import asked, ends, send, until, until_read
+from tests.faults.reading import asked, ends, on_log, send, until, until_read
 from tests.faults.report import Report
 from tests.faults.results import ROOT, size
 from tests.faults.skew import skewed
 
 from driftloop_bus.codec import decode
-from driftloop_bus.kafka import KafkaLog
-from driftloop_bus.testing import everything, publish
+from driftloop_bus.testing import publish
 from driftloop_contracts import Event
 from driftloop_contracts.control_plane import CommandGiven, CommandRefused
 from driftloop_contracts.loop import MeasurementTaken, RetrainRequested
@@ -93,7 +92,7 @@ class Place:
         await asyncio.sleep(DECLARED_AFTER_S)
         await publish(self.kafka, "registry", *world.declared)
         await until_read(self.urls["monitor"], await ends(self.kafka, READ["monitor"]), WITHIN_S)
-        said = [decode(record) for record in await on(self.kafka, RETRAINING.name)]
+        said = [decode(record) for record in await on_log(self.kafka, RETRAINING.name)]
         kinds = {type(event.data) for event in said if event.causation == f"given-{world.model}"}
         assert len(kinds) == 1, monitor.log_tail()
         return "requested" if kinds == {RetrainRequested} else "refused" if kinds == {CommandRefused} else str(kinds)
@@ -108,10 +107,10 @@ async def test_clocks_that_are_wrong_decide_nothing(
     right = Place(kafka, tmp_path, {name: await asyncio.to_thread(service_database, name) for name in READ}, {})
     wrong = Place(kafka, tmp_path, {name: await asyncio.to_thread(service_database, name) for name in READ}, SKEWS)
     then = await right.read()
-    said = {record.headers for record in await on(kafka, DRIFT.name)}
+    said = {record.headers for record in await on_log(kafka, DRIFT.name)}
     windows = await windows_of(kafka, world)
     now = await wrong.read()
-    again = [dict(record.headers)["ce_id"] for record in await on(kafka, DRIFT.name)]
+    again = [dict(record.headers)["ce_id"] for record in await on_log(kafka, DRIFT.name)]
     apart = sorted(table for table in then if then[table] != now[table])
     leases = await leased_twice(await asyncio.to_thread(service_database, "retrainer"), tmp_path, JOBS[size()])
     counted = await asked(wrong.urls["monitor"], LATE, world.model)
@@ -130,7 +129,7 @@ async def test_clocks_that_are_wrong_decide_nothing(
 
 async def windows_of(kafka: str, world: LateWorld) -> dict[str, Any]:
     """Windows that were closed, and those that hold other rows than had arrived until then, or were told twice."""
-    facts = [decode(record).data for record in await on(kafka, MEASUREMENTS.name)]
+    facts = [decode(record).data for record in await on_log(kafka, MEASUREMENTS.name)]
     rows = [fact for fact in facts if isinstance(fact, MeasurementTaken) and fact.signal == "rows"]
     held = Counter((fact.window_end, fact.n) for fact in rows if fact.model == world.model)
     closes = [int(end.timestamp() * 1e6) for end, _ in sorted(held)]
@@ -167,12 +166,3 @@ async def leased_twice(url: str, folder: Path, jobs: int) -> dict[str, Any]:
     assert max(offsets_h) - min(offsets_h) >= 72, "the clocks of the two workers agree"
     done = Counter(run["job"] for run in runs)
     return {"jobs": jobs, "double_leases": max(leases, len(runs)) - jobs, "jobs_lost": jobs - len(done)}
-
-
-async def on(kafka: str, topic: str) -> list[Any]:
-    """Everything on the topic."""
-    log = KafkaLog(kafka, "faults")
-    try:
-        return await everything(log, topic)
-    finally:
-        await log.close()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import river
+from libs.detect.tests.cutting import cut, told
 from river import drift
 
 from driftloop_detect.banks.adwin import AdwinBank
@@ -59,16 +58,8 @@ def rivers(values: np.ndarray, present: np.ndarray | None = None) -> list[tuple[
     return sorted(found)
 
 
-def blocks(rows: int, seed: int, most: int) -> Iterator[slice]:
-    random, at = np.random.default_rng(seed), 0
-    while at < rows:
-        size = int(random.integers(1, most + 1))
-        yield slice(at, at + size)
-        at += size
-
-
 def placed(alarms: BankAlarms, start: int) -> list[tuple[int, int]]:
-    return [(start + row, stream) for row, stream in zip(alarms.row.tolist(), alarms.stream.tolist(), strict=True)]
+    return [(int(one["row"]), int(one["stream"])) for one in told(alarms, start)]
 
 
 @pytest.mark.parametrize("n", range(200))
@@ -88,7 +79,7 @@ def test_a_window_is_cut_as_if_its_items_had_come_one_by_one(n: int) -> None:
 def test_the_alarms_are_rivers_on_two_hundred_streams_at_any_batching(most: int) -> None:
     values = world(seed=5)
     bank, found = AdwinBank(spec_of(STREAMS)), []
-    for part in blocks(ROWS, seed=most, most=most):
+    for part in cut(ROWS, seed=most, most=most):
         found += placed(bank.update_block(values[part]), part.start)
     expected = rivers(values)
     assert found == expected
@@ -99,7 +90,7 @@ def test_what_is_absent_is_no_item_of_its_stream() -> None:
     values = world(seed=6)
     present = np.random.default_rng(7).random(values.shape) < np.linspace(0.2, 1, STREAMS)
     bank, found = AdwinBank(spec_of(STREAMS)), []
-    for part in blocks(ROWS, seed=8, most=300):
+    for part in cut(ROWS, seed=8, most=300):
         found += placed(bank.update_block(values[part], present[part]), part.start)
     assert found == rivers(values, present)
     assert bank.counts.accepted.tolist() == present.sum(axis=0).tolist()
@@ -124,12 +115,10 @@ def test_state_goes_through_bytes_at_any_row() -> None:
     whole = AdwinBank(spec)
     expected = whole.update_block(values, present)
     bank, rows = AdwinBank(spec), []
-    for part in blocks(ROWS, seed=12, most=400):
+    for part in cut(ROWS, seed=12, most=400):
         bank = AdwinBank.restore(spec, bank.snapshot())
-        alarms = bank.update_block(values[part], present[part])
-        rows += [{**one, "row": one["row"] + part.start} for one in alarms.rows()]
-    # NaN is no equal of itself, and river's alarms have no evidence.
-    assert [{**one, "log_e": 0} for one in rows] == [{**one, "log_e": 0} for one in expected.rows()]
+        rows += told(bank.update_block(values[part], present[part]), part.start)
+    assert rows == told(expected)
     assert bank.snapshot() == whole.snapshot()
 
 

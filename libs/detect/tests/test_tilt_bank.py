@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
+from libs.detect.tests.cutting import cut, told
 
-from driftloop_detect.banks.bank import BankAlarms, BankSpec
+from driftloop_detect.banks.bank import BankSpec
 from driftloop_detect.banks.bins import GRAIN, SCORES, WAGERS, Bins, Kind, binned
 from driftloop_detect.banks.inflation import inflation
 from driftloop_detect.banks.tilt import TiltBank
@@ -28,18 +27,6 @@ def bank_of(kind: Kind, references: np.ndarray, block: int = BLOCK) -> TiltBank:
 
 def normal(seed: int, rows: int, streams: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((rows, streams))
-
-
-def cut(rows: int, seed: int, most: int) -> Iterator[slice]:
-    random, at = np.random.default_rng(seed), 0
-    while at < rows:
-        size = int(random.integers(1, most + 1))
-        yield slice(at, at + size)
-        at += size
-
-
-def told(alarms: BankAlarms, start: int = 0) -> list[dict[str, float]]:
-    return [{**one, "row": one["row"] + start} for one in alarms.rows()]
 
 
 @pytest.mark.parametrize("kind", list(WAGERS))

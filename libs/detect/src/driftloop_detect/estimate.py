@@ -5,14 +5,14 @@ questions (input drift), and is blind to one that answers the same ones otherwis
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 
 from driftloop_detect.errors import NotReady
 from driftloop_detect.spec import FloatArray
 
-MIN_ROWS = 500
+MIN_ROWS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,9 +50,35 @@ class Counts:
     alarms: int = 0
 
 
+class Columns:
+    """Alarms as columns of equal length, `row` among them. For dataclasses."""
+
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    MEASURES: ClassVar[tuple[str, ...]]
+    """The columns that hold measures; all others hold whole numbers."""
+
+    row: IntArray
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, float]]) -> Self:
+        """Alarms from one mapping each. No rows give empty columns of the same types."""
+        kinds = {name: np.float64 if name in cls.MEASURES else np.int64 for name in (f.name for f in fields(cls))}
+        return cls(**{name: np.array([row[name] for row in rows], dtype=kind) for name, kind in kinds.items()})
+
+    def rows(self) -> list[dict[str, float]]:
+        """One mapping per alarm."""
+        return [{f.name: getattr(self, f.name)[i].item() for f in fields(self)} for i in range(len(self))]
+
+
 @dataclass(frozen=True, slots=True)
-class Alarms:
+class Alarms(Columns):
     """The alarms of one call, as columns in the order of the values. Length 0 almost always."""
+
+    MEASURES: ClassVar = ("before", "after", "statistic")
 
     row: IntArray
     """Which of the call's values raised it."""
@@ -67,22 +94,6 @@ class Alarms:
     """Mean of the oriented values since the onset."""
     statistic: FloatArray
     """What the detector compared with its threshold; for ADWIN and HDDM the difference of the means."""
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    @classmethod
-    def of(cls, rows: list[dict[str, float]]) -> Self:
-        """Alarms from one mapping each. An empty list gives empty columns of the same types."""
-        columns: dict[str, Any] = {}
-        for field in fields(cls):
-            kind = np.float64 if field.name in ("before", "after", "statistic") else np.int64
-            columns[field.name] = np.array([row[field.name] for row in rows], dtype=kind)
-        return cls(**columns)
-
-    def rows(self) -> list[dict[str, float]]:
-        """One mapping per alarm."""
-        return [{f.name: getattr(self, f.name)[i].item() for f in fields(self)} for i in range(len(self))]
 
 
 class Detector(Protocol):

@@ -10,10 +10,11 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from driftloop_detect.banks.bank import BankAlarms, BankCounts, BankSpec, BoolArray
+from driftloop_detect.banks.bank import BankAlarms, BankCounts, BankSpec, BoolArray, in_order
 from driftloop_detect.banks.buckets import CLOCK, bound, ends, turns
-from driftloop_detect.banks.door import Door, none_yet
+from driftloop_detect.banks.door import Door
 from driftloop_detect.banks.queue import Queue, queued
+from driftloop_detect.banks.state import check
 from driftloop_detect.errors import SnapshotRejected
 from driftloop_detect.frame import pack, unpack
 from driftloop_detect.spec import FloatArray, IntArray
@@ -23,8 +24,11 @@ CLOSE: Final = 1e-6
 NO_LOG_E: Final = float("nan")
 Streams = IntArray | slice
 EVERY: Final = slice(None)
-_WHOLE: Final = {"counts": 3, "n": 1, "waits": 1}
-_MEASURED: Final = {"total": 1, "deviations": 1}
+_PER_STREAM: Final = {"counts": 3, "n": 1, "waits": 1, "total": 1, "deviations": 1}
+_KINDS: Final[dict[str, type]] = {
+    **dict.fromkeys(("counts", "n", "waits"), np.int64),
+    **dict.fromkeys(("total", "deviations", "sums", "waiting"), np.float64),
+}
 
 
 class Cut(NamedTuple):
@@ -42,7 +46,7 @@ class AdwinBank:
         self.spec = spec
         self._delta = float(spec.settings["delta"])
         self._door = Door(spec, instead=0.0)
-        self._counts = none_yet(spec.streams)
+        self._counts = BankCounts.none_yet(spec.streams)
         self._n = np.zeros(spec.streams, np.int64)
         """Items of each window, whole turns only."""
         self._sums = np.zeros((1, spec.streams))
@@ -71,7 +75,7 @@ class AdwinBank:
         ]
         self._waiting, self._waits = queue.rest(int(queue.filled.max()) // CLOCK, CLOCK)
         self._counts = block.counts
-        return BankAlarms.of(raised)
+        return in_order(raised)
 
     def prime(self, stream: int, values: FloatArray) -> int:
         """The values, shape (m,), are the stream's memory of health. They count as no items.
@@ -91,9 +95,8 @@ class AdwinBank:
 
     def snapshot(self) -> bytes:
         """See `Bank.snapshot`."""
-        counts = self._counts
         arrays = {
-            "counts": np.concatenate([counts.accepted, counts.absent, counts.invalid]),
+            "counts": self._counts.packed(),
             "n": self._n, "total": self._total, "deviations": self._deviations, "sums": self._sums.T[self._used().T],
             "waits": self._waits, "waiting": self._waiting.T[(np.arange(CLOCK)[:, None] < self._waits).T],
         }  # fmt: skip
@@ -107,7 +110,7 @@ class AdwinBank:
         """
         bank, arrays = cls(spec), unpack(spec.digest, blob)
         _fits(arrays, spec.streams)
-        bank._counts = BankCounts(*arrays["counts"].reshape(3, -1))
+        bank._counts = BankCounts.unpacked(arrays["counts"])
         bank._n, bank._total = arrays["n"], arrays["total"]
         bank._deviations, bank._waits = arrays["deviations"], arrays["waits"]
         bank._grow(max(len(ends(n)) for n in np.unique(bank._n).tolist()))
@@ -175,14 +178,8 @@ class AdwinBank:
 
 def _fits(arrays: Mapping[str, NDArray[Any]], streams: int) -> None:
     """Raises SnapshotRejected unless there is a state of so many streams in them."""
-    if set(arrays) != {*_WHOLE, *_MEASURED, "sums", "waiting"}:
-        raise SnapshotRejected(f"it holds {sorted(arrays)}, which is no state of ADWIN")
-    kinds = {name: np.int64 if name in _WHOLE else np.float64 for name in arrays}
-    sizes = {name: times * streams for name, times in {**_WHOLE, **_MEASURED}.items()}
-    if any(arrays[name].dtype != kind for name, kind in kinds.items()):
-        raise SnapshotRejected("its arrays are of other types")
-    if any(arrays[name].size != size for name, size in sizes.items()):
-        raise SnapshotRejected(f"it is no state of {streams} streams")
+    sizes = {name: times * streams for name, times in _PER_STREAM.items()}
+    check(arrays, _KINDS, sizes, streams, "ADWIN")
     n, waits = arrays["n"], arrays["waits"]
     if (n < 0).any() or (n % CLOCK).any() or (waits < 0).any() or (waits >= CLOCK).any():
         raise SnapshotRejected("its windows have lengths that no window has")

@@ -2,17 +2,16 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Protocol, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftloop_detect.spec import FloatArray, IntArray, Param
+from driftloop_detect.spec import Columns, FloatArray, IntArray, Param
 
 BoolArray = NDArray[np.bool_]
-# Item, onset and row are whole numbers; the rest are measures.
-_MEASURES: Final = ("log_e", "before", "after")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,10 @@ class BankSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class BankAlarms:
+class BankAlarms(Columns):
     """The alarms of one block as columns, by row and then by stream. Length 0 almost always."""
+
+    MEASURES: ClassVar = ("log_e", "before", "after")
 
     stream: IntArray
     row: IntArray
@@ -80,24 +81,10 @@ class BankAlarms:
     after: FloatArray
     """The same since the onset."""
 
-    def __len__(self) -> int:
-        return len(self.row)
 
-    @classmethod
-    def of(cls, rows: list[dict[str, float]]) -> Self:
-        """Alarms from one mapping each, in any order. An empty list gives empty columns of the same types."""
-        ordered = sorted(rows, key=lambda one: (one["row"], one["stream"]))
-        columns: dict[str, Any] = {
-            field.name: np.array(
-                [one[field.name] for one in ordered], np.float64 if field.name in _MEASURES else np.int64
-            )
-            for field in fields(cls)
-        }
-        return cls(**columns)
-
-    def rows(self) -> list[dict[str, float]]:
-        """One mapping per alarm."""
-        return [{f.name: getattr(self, f.name)[i].item() for f in fields(self)} for i in range(len(self))]
+def in_order(rows: Sequence[Mapping[str, float]]) -> "BankAlarms":
+    """Alarms from one mapping each, in any order."""
+    return BankAlarms.of(sorted(rows, key=lambda one: (one["row"], one["stream"])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +95,20 @@ class BankCounts:
     absent: IntArray
     invalid: IntArray
     """Not finite, or outside the domain."""
+
+    @classmethod
+    def none_yet(cls, streams: int) -> Self:
+        """Those of a new bank."""
+        return cls.unpacked(np.zeros(3 * streams, np.int64))
+
+    def packed(self) -> IntArray:
+        """All of them, shape (3 F,)."""
+        return np.concatenate([self.accepted, self.absent, self.invalid])
+
+    @classmethod
+    def unpacked(cls, packed: IntArray) -> Self:
+        """What `packed` was made of."""
+        return cls(*packed.reshape(3, -1))
 
 
 class Bank(Protocol):

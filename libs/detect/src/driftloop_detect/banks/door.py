@@ -59,11 +59,6 @@ class Door:
         return Admitted(block if whole else np.where(accepted, block, self._instead), accepted, after, whole)
 
 
-def none_yet(streams: int) -> BankCounts:
-    """The counts of a new bank."""
-    return BankCounts(*(np.zeros(streams, np.int64) for _ in range(3)))
-
-
 def _counted(counts: BankCounts, rows: int, accepted: BoolArray | None, present: BoolArray | None) -> BankCounts:
     """accepted: None where all are. present: None where all are."""
     taken = rows if accepted is None else accepted.sum(axis=0)

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from driftloop_detect.banks.bins import BINS, Bins, Kind, binned
-from driftloop_detect.banks.stakes import Stakes
+from driftloop_detect.banks.stakes import Stakes, step
 from driftloop_detect.banks.thresholds import PER_10K, TABLE, Cell
 from driftloop_detect.spec import FloatArray
 
@@ -87,7 +87,7 @@ def _peak(
         counts = random.multinomial(block, chances, size=(many, len(references)))
         sums = np.matmul(counts.transpose(1, 0, 2).astype(np.float64), scores).transpose(1, 0, 2)
         for won in stakes.wins(sums, np.full((many, len(references)), block)):
-            wealth = np.maximum(wealth, 0) + won
+            step(wealth, won)
             peak = np.maximum(peak, stakes.log_e(wealth, every))
     return peak
 

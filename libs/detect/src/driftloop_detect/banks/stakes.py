@@ -71,6 +71,12 @@ class Stakes:
         return float((wealth / items + price) / factor)
 
 
+def step(wealth: Wealth, won: Wealth) -> None:
+    """The wealth is what it was, or the stake where that was lost, and what was won since. In place: this is the innermost loop."""
+    np.maximum(wealth, 0, out=wealth)
+    wealth += won
+
+
 def _cumulant(tilted: FloatArray, shares: FloatArray) -> float:
     """log E exp(tilted) under the shares; also where exp alone would be too large a number."""
     there = shares > 0

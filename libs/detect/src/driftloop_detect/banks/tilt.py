@@ -11,17 +11,16 @@ from typing import Final, Self
 
 import numpy as np
 
-from driftloop_detect.banks import bins
-from driftloop_detect.banks.bank import BankAlarms, BankCounts, BankSpec, BoolArray
-from driftloop_detect.banks.bins import MOST_BETS, SCORES, Bins
-from driftloop_detect.banks.door import Admitted, Door, none_yet
+from driftloop_detect.banks.bank import BankAlarms, BankCounts, BankSpec, BoolArray, in_order
+from driftloop_detect.banks.bins import BINS, MOST_BETS, SCORES, Bins
+from driftloop_detect.banks.door import Admitted, Door
 from driftloop_detect.banks.parts import Parts
-from driftloop_detect.banks.stakes import Stakes, Wealth
-from driftloop_detect.errors import SnapshotRejected
+from driftloop_detect.banks.stakes import Stakes, Wealth, step
+from driftloop_detect.banks.state import check
 from driftloop_detect.frame import pack, unpack
 from driftloop_detect.spec import FloatArray, IntArray
 
-EDGES: Final = bins.BINS - 1
+_KINDS: Final[dict[str, type]] = {"counts": np.int64, "open": np.int64, "wealth": np.uint8, "since": np.int64}
 # So many blocks are looked at together: what is between two steps stays in the cache.
 TOGETHER: Final = 64
 
@@ -41,15 +40,13 @@ class TiltBank:
         self.spec = spec
         self._block, self._threshold = int(spec.settings["block"]), float(spec.settings["threshold"])
         self._door = Door(spec, instead=-np.inf)
-        self._counts = none_yet(spec.streams)
+        self._counts = BankCounts.none_yet(spec.streams)
         self._edges = np.stack([one.edges for one in references]).T.copy()
-        self._steps = np.stack([np.diff(one.scores, axis=1).T for one in references])
-        """Shape (F, 15, 4): what a score gains at each edge."""
-        self._least = np.stack([one.scores[:, 0] for one in references])
+        self._steps = np.stack([np.diff(one.scores, axis=1, prepend=0.0).T for one in references])
+        """Shape (F, 16, 4): what a score has in the lowest bin, and what it gains at each edge."""
         self._stakes = Stakes(references, np.ones((spec.streams, 4)) if vif is None else vif)
-        self._above = np.zeros((EDGES, spec.streams), np.int64)
-        """Of the block that is not full yet: present values above each edge."""
-        self._present = np.zeros(spec.streams, np.int64)
+        self._open = np.zeros((BINS, spec.streams), np.int64)
+        """Of the block that is not full yet: present values, and those above each edge."""
         self._rows = 0
         self._wealth: Wealth = np.zeros(self._stakes.shape, np.float32)
         self._since = np.zeros(self._stakes.shape, np.int64)
@@ -68,7 +65,7 @@ class TiltBank:
             block = self._door.admit(values[part], None if present is None else present[part], self._counts)
             raised += [{**one, "row": one["row"] + start} for one in self._seen(block)]
             self._counts = block.counts
-        return BankAlarms.of(raised)
+        return in_order(raised)
 
     def evidence(self) -> FloatArray:
         """Of each stream the log of its e-detector, in nats, as it stood at its last full block. Shape (F,)."""
@@ -77,14 +74,13 @@ class TiltBank:
     def reset(self, streams: IntArray) -> None:
         """See `Bank.reset`. What the block that is not full holds counts for what comes after."""
         self._wealth[streams] = 0
-        self._since[streams] = (self._counts.accepted - self._present)[streams, None, None]
+        self._since[streams] = (self._counts.accepted - self._open[0])[streams, None, None]
 
     def snapshot(self) -> bytes:
         """See `Bank.snapshot`."""
-        counts = self._counts
         arrays = {
-            "counts": np.concatenate([counts.accepted, counts.absent, counts.invalid]),
-            "open": np.concatenate([[self._rows], self._present, self._above.ravel()]),
+            "counts": self._counts.packed(),
+            "open": np.concatenate([[self._rows], self._open.ravel()]),
             "wealth": self._wealth.view(np.uint8).ravel(), "since": self._since.ravel(),
         }  # fmt: skip
         return pack(self._stakes.digest(self.spec), arrays)
@@ -94,44 +90,36 @@ class TiltBank:
         """The bank that was taken down to these bytes under this spec and these references. Raises SnapshotRejected."""
         bank = cls(spec, references, vif)
         arrays = unpack(bank._stakes.digest(spec), blob)
-        bets = len(SCORES) * MOST_BETS
-        sizes = {"counts": 3, "open": EDGES + 1, "wealth": 4 * bets, "since": bets}
-        wanted = {name: size * spec.streams + (name == "open") for name, size in sizes.items()}
-        if {name: array.size for name, array in arrays.items()} != wanted:
-            raise SnapshotRejected(f"it is no state of {spec.streams} streams of bets")
-        bank._counts = BankCounts(*arrays["counts"].reshape(3, -1))
-        bank._rows, bank._present = int(arrays["open"][0]), arrays["open"][1 : spec.streams + 1]
-        bank._above = arrays["open"][spec.streams + 1 :].reshape(EDGES, -1)
+        bets = bank._wealth.size
+        sizes = {"counts": 3 * spec.streams, "open": 1 + bank._open.size, "wealth": 4 * bets, "since": bets}
+        check(arrays, _KINDS, sizes, spec.streams, "bets")
+        bank._counts = BankCounts.unpacked(arrays["counts"])
+        bank._rows, bank._open = int(arrays["open"][0]), arrays["open"][1:].reshape(bank._open.shape)
         bank._wealth = arrays["wealth"].view(np.float32).reshape(bank._stakes.shape)
         bank._since = arrays["since"].reshape(bank._stakes.shape)
         return bank
 
     def _seen(self, block: Admitted) -> list[dict[str, float]]:
         """Whole blocks have been bet on; what is left of the rows waits."""
-        rows = len(block.values)
-        parts = Parts.of(rows, self._rows, self._block)
-        above = np.stack([parts.marked(block.values > edge) for edge in self._edges], axis=1)
-        present = parts.marked(block.accepted)
-        above[0] += self._above
-        present[0] += self._present
-        self._rows = (self._rows + rows) % self._block
-        full, left = parts.full, parts.count > parts.full
-        self._above = above[-1] if left else np.zeros_like(self._above)
-        before = self._counts.accepted - self._present
-        self._present = present[-1] if left else np.zeros_like(self._present)
-        items = before + present[:full].cumsum(axis=0)
-        wins = self._stakes.wins(self._sums(above[:full], present[:full]), present[:full])
-        return [one for at in range(full) for one in self._bet(wins[at], items[at], parts.last_row(at))]
+        parts = Parts.of(len(block.values), self._rows, self._block)
+        above = (parts.marked(block.values > edge) for edge in self._edges)
+        counts = np.stack([parts.marked(block.accepted), *above], axis=1)
+        counts[0] += self._open
+        before, full = self._counts.accepted - self._open[0], counts[: parts.full]
+        self._rows = (self._rows + len(block.values)) % self._block
+        self._open = counts[-1] if parts.count > parts.full else np.zeros_like(self._open)
+        items = before + full[:, 0].cumsum(axis=0)
+        wins = self._stakes.wins(self._sums(full), full[:, 0])
+        return [one for at in range(len(full)) for one in self._bet(wins[at], items[at], parts.last_row(at))]
 
-    def _sums(self, above: IntArray, present: IntArray) -> FloatArray:
+    def _sums(self, counts: IntArray) -> FloatArray:
         """Of each block and stream the sums of the four scores. Exact: all are whole multiples of one grain."""
-        gained: FloatArray = np.matmul(above.transpose(2, 0, 1).astype(np.float64), self._steps)
-        return gained.transpose(1, 0, 2) + present[:, :, None] * self._least
+        sums: FloatArray = np.matmul(counts.transpose(2, 0, 1).astype(np.float64), self._steps)
+        return sums.transpose(1, 0, 2)
 
     def _bet(self, wins: Wealth, items: IntArray, row: int) -> list[dict[str, float]]:
         wealth = self._wealth
-        np.maximum(wealth, 0, out=wealth)
-        wealth += wins
+        step(wealth, wins)
         np.copyto(self._since, items[:, None, None], where=wealth <= 0)
         if float(wealth.max()) <= self._threshold:
             return []
